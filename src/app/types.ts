@@ -23,8 +23,8 @@ export type { Sender, UnitSender }
 export interface HandlerContext<Tx, Reply = unknown> extends UnitSender {
   /**
    * Answers a request (`app.request`). The reply is a message of the transaction, so it leaves if
-   * that commits. The asker takes the first one. Resolves to its id. Throws `MERSAL_NO_ROUTE` if
-   * nobody asked: then the message has no header `reply-to`.
+   * that commits. The asker takes the first one. Resolves to its id. Throws `MERSAL_NO_ROUTE`, as a
+   * send does, if nobody asked: then the message has no header `reply-to`.
    */
   reply(this: void, body: Given<Reply>): Promise<string>
   /**

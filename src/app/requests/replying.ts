@@ -1,5 +1,4 @@
 import { errorFields } from '../../core/errors/error-text.ts'
-import { MersalError } from '../../core/errors/errors.ts'
 import {
   type CommandType,
   type Envelope,
@@ -8,7 +7,6 @@ import {
 } from '../../core/messages/message.ts'
 import { isQueueName } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
-import { printable } from '../../lib/text.ts'
 import type { Sender } from '../senders.ts'
 import { type SendPorts, directCall } from '../send/send-calls.ts'
 
@@ -42,17 +40,12 @@ export function withReply<Context extends Pick<Sender, 'send'> & { readonly mess
 ): Context & { readonly reply: (body: unknown) => Promise<string> } {
   const { send, message } = context
   return Object.assign(context, {
+    // Without an asker it has no owner, and fails as any such send does.
     reply: (body: unknown): Promise<string> => {
       const queue = asker(message)
-      if (queue === undefined) return Promise.reject(nobodyAsked(message))
-      return send(replyType, body, { to: { queue, transport } })
+      return send(replyType, body, queue === undefined ? {} : { to: { queue, transport } })
     },
   })
-}
-
-function nobodyAsked({ type }: Envelope): MersalError {
-  const text = `reply(): this '${printable(type)}' asks for no reply, since it was sent and not requested: look at message.headers['${headerNames.replyTo}'] first, or send it with app.request()`
-  return new MersalError('MERSAL_NO_ROUTE', text)
 }
 
 /** Goes at once, past the outbox: there is no transaction that it could belong to. */

@@ -2,7 +2,13 @@ import { MersalError } from '../../core/errors/errors.ts'
 import { invalidField, isQueueName, queueNameRule } from '../../core/messages/validation.ts'
 import { checkOptions } from '../../core/options.ts'
 import { suggest } from '../../lib/suggest.ts'
-import { type Destination, mainTransport, type MessageType } from '../../core/messages/message.ts'
+import {
+  type Destination,
+  headerNames,
+  isReply,
+  mainTransport,
+  type MessageType,
+} from '../../core/messages/message.ts'
 
 export interface RouteEntry {
   readonly queue: string | undefined
@@ -26,6 +32,7 @@ function noRoute(type: MessageType, text: string): MersalError {
 
 /** The owner of a command: its route, else this app if it handles it. Throws `MERSAL_NO_ROUTE`. */
 export function ownerOf(facts: RoutingFacts, type: MessageType): Destination {
+  if (isReply({ type: type.name })) throw noRoute(type, NOBODY_ASKED)
   const route = facts.routes.get(type.name)
   const queue = route?.queue ?? (facts.handles(type.name) ? facts.ownQueue : undefined)
   if (queue === undefined)
@@ -35,6 +42,8 @@ export function ownerOf(facts: RoutingFacts, type: MessageType): Destination {
     )
   return { transport: route?.transport ?? mainTransport, kind: 'queue', name: queue }
 }
+
+const NOBODY_ASKED = `has nobody to go to: the message that is handled was sent and not requested; look at message.headers['${headerNames.replyTo}'] first, or send it with app.request()`
 
 /** The own input queue. Throws `MERSAL_NO_ROUTE` for an app that only sends. */
 export function ownQueueOf(facts: RoutingFacts, type: MessageType): Destination {

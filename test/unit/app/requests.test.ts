@@ -294,7 +294,22 @@ describe('a reply', () => {
     })
     await start()
     await shop.send(Quote, { sku: 'tea' })
-    expect(await promise).toMatchObject({ code: 'MERSAL_NO_ROUTE' })
+    const message = expect.stringContaining("look at message.headers['reply-to'] first") as string
+    expect(await promise).toMatchObject({ code: 'MERSAL_NO_ROUTE', message })
+    await stop()
+  })
+
+  test('P3: that nobody asked for and nobody awaits fails its handler before the commit', async () => {
+    const { prices, shop, start, stop, network } = openShop()
+    prices.handle(Quote, (_, { tx, reply }) => {
+      tx.set('quoted', true)
+      void reply({ cents: 1 })
+    })
+    await start()
+    await shop.send(Quote, { sku: 'tea' })
+    const dead = () => network.deadLetters.list()
+    await vi.waitFor(async () => expect(await dead()).toMatchObject([{ reason: 'handler-failed' }]))
+    expect(await prices.transaction(async (tx) => tx.get('quoted'))).toBeUndefined()
     await stop()
   })
 
