@@ -1,5 +1,10 @@
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import type { ClaimedMessage, ClaimRequest, Settlement } from '../../src/core/outbox.ts'
+import type {
+  Cancellation,
+  ClaimedMessage,
+  ClaimRequest,
+  Settlement,
+} from '../../src/core/outbox.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import type { Store } from '../../src/core/store.ts'
 
@@ -13,6 +18,28 @@ export function message(label: string, partitionKey?: string): OutgoingMessage {
     to: { transport: 'default', kind: 'topic', name: `test.${label}` },
     ...(partitionKey === undefined ? {} : { partitionKey }),
   }
+}
+
+/** As `message`, for in ten minutes. */
+export const delayed = (label: string): OutgoingMessage => ({ ...message(label), delayMs: 600_000 })
+
+/** How a claim may end that a cancel waits for, and what the cancel answers then. */
+export const claimEnds = [
+  ['commits', 'commit', 'gone'],
+  ['is rolled back', 'rollback', 'cancelled'],
+] as const
+
+export async function cancelIn<Tx>(
+  store: Store<Tx>,
+  tx: Tx,
+  id: string,
+): Promise<Cancellation | undefined> {
+  return await store.outbox.waiting?.cancel?.(tx, id)
+}
+
+/** Saves it in a transaction of its own. */
+export async function saveAlone<Tx>(store: Store<Tx>, row: OutgoingMessage): Promise<void> {
+  await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
 }
 
 export const labelOf = (row: ClaimedMessage): string => row.message.type.replace('test.', '')

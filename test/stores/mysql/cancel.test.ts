@@ -1,33 +1,25 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Cancellation } from '../../../src/core/outbox.ts'
-import type { Store } from '../../../src/index.ts'
+import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import { mysql } from '../../../src/mysql.ts'
-import { serverAnswers, testDatabase } from '../../mysql/server.ts'
-import { message } from '../../postgres/messages.ts'
+import { serverAnswers, type TestDatabase, testDatabase } from '../../mysql/server.ts'
+import { cancelIn, claimEnds, delayed, message, saveAlone } from '../../postgres/messages.ts'
 
-const delayed = (label: string) => ({ ...message(label), delayMs: 600_000 })
-
-async function cancelIn<Tx>(
-  store: Store<Tx>,
-  tx: Tx,
-  id: string,
-): Promise<Cancellation | undefined> {
-  return await store.outbox.waiting?.cancel?.(tx, id)
+/** A store with these rows. */
+async function storeWith(database: TestDatabase, ...rows: readonly OutgoingMessage[]) {
+  const store = mysql({ pool: database.newPool(), logger: silentLogger })
+  await store.open()
+  for (const row of rows) await saveAlone(store, row)
+  return store
 }
 
 describe.skipIf(!(await serverAnswers()))('a cancel on MySQL', () => {
-  test.each([
-    ['commits', 'commit', 'gone'],
-    ['is rolled back', 'rollback', 'cancelled'],
-  ])(
+  test.each(claimEnds)(
     'P7: waits for a claim of its row that %s, and says what is true then',
     async (_, end, answer) => {
-      await using database = await testDatabase()
-      await using store = mysql({ pool: database.newPool(), logger: silentLogger })
-      await store.open()
       const row = delayed('row')
-      await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+      await using database = await testDatabase()
+      await using store = await storeWith(database, row)
       const relay = await database.pool.getConnection()
       await relay.query('begin')
       // As a claim does.
@@ -47,11 +39,9 @@ describe.skipIf(!(await serverAnswers()))('a cancel on MySQL', () => {
   )
 
   test('P7: of what a relay has taken does not hold up its settlement, while the transaction stays open', async () => {
-    await using database = await testDatabase()
-    await using store = mysql({ pool: database.newPool(), logger: silentLogger })
-    await store.open()
     const row = delayed('row')
-    await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+    await using database = await testDatabase()
+    await using store = await storeWith(database, row)
     await database.query(
       'update mersal_outbox set visible_at = utc_timestamp(6), due_at = visible_at',
     )
@@ -70,8 +60,7 @@ describe.skipIf(!(await serverAnswers()))('a cancel on MySQL', () => {
 
   test('of an unknown message holds up nobody, at REPEATABLE READ', async () => {
     await using database = await testDatabase()
-    await using store = mysql({ pool: database.newPool(), logger: silentLogger })
-    await store.open()
+    await using store = await storeWith(database)
     const other = await database.pool.getConnection()
     await other.query('set session transaction isolation level repeatable read')
     await other.query('begin')

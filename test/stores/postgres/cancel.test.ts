@@ -1,37 +1,30 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Cancellation } from '../../../src/core/outbox.ts'
-import type { Store } from '../../../src/index.ts'
+import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import { postgres } from '../../../src/postgres.ts'
-import { serverAnswers, testDatabase } from '../../postgres/database.ts'
-import { message } from '../../postgres/messages.ts'
+import { serverAnswers, type TestDatabase, testDatabase } from '../../postgres/database.ts'
+import { cancelIn, claimEnds, delayed, message, saveAlone } from '../../postgres/messages.ts'
 
-const delayed = (label: string) => ({ ...message(label), delayMs: 600_000 })
-
-async function cancelIn<Tx>(
-  store: Store<Tx>,
-  tx: Tx,
-  id: string,
-): Promise<Cancellation | undefined> {
-  return await store.outbox.waiting?.cancel?.(tx, id)
+/** A store with this row. `settings`: of its connections. */
+async function storeWith(
+  database: TestDatabase,
+  row: OutgoingMessage,
+  settings: Parameters<TestDatabase['newPool']>[0] = {},
+) {
+  const { schema } = database
+  const store = postgres({ pool: database.newPool(settings), schema, logger: silentLogger })
+  await store.open()
+  await saveAlone(store, row)
+  return store
 }
 
 describe.skipIf(!(await serverAnswers()))('a cancel on PostgreSQL', () => {
-  test.each([
-    ['commits', 'commit', 'gone'],
-    ['is rolled back', 'rollback', 'cancelled'],
-  ])(
+  test.each(claimEnds)(
     'P7: waits for a claim of its row that %s, and says what is true then',
     async (_, end, answer) => {
       await using database = await testDatabase()
-      await using store = postgres({
-        pool: database.newPool(),
-        schema: database.schema,
-        logger: silentLogger,
-      })
-      await store.open()
       const row = delayed('row')
-      await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+      await using store = await storeWith(database, row)
       const relay = await database.pool.connect()
       await relay.query('begin')
       // As a claim does.
@@ -59,14 +52,8 @@ describe.skipIf(!(await serverAnswers()))('a cancel on PostgreSQL', () => {
     'P1: that is forgotten in a transaction %s removes nothing once that has been rolled back',
     async (_, first) => {
       await using database = await testDatabase()
-      await using store = postgres({
-        pool: database.newPool(),
-        schema: database.schema,
-        logger: silentLogger,
-      })
-      await store.open()
       const row = delayed('row')
-      await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+      await using store = await storeWith(database, row)
       const client = await database.pool.connect()
       await client.query('begin')
       await client.query(first)
@@ -82,14 +69,9 @@ describe.skipIf(!(await serverAnswers()))('a cancel on PostgreSQL', () => {
 
   test('P13: above READ COMMITTED, fails if a relay has claimed the row since the transaction began', async () => {
     await using database = await testDatabase()
-    await using store = postgres({
-      pool: database.newPool({ options: '-c default_transaction_isolation=repeatable\\ read' }),
-      schema: database.schema,
-      logger: silentLogger,
-    })
-    await store.open()
     const row = { ...message('row'), delayMs: 1 }
-    await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+    const options = '-c default_transaction_isolation=repeatable\\ read'
+    await using store = await storeWith(database, row, { options })
     const late = store.unitOfWork(async (tx) => {
       await tx.query('select 1 from pg_class')
       const claimed = await store.outbox.claim({ limit: 1, claimMs: 60_000, token: 'relay' })

@@ -4,7 +4,15 @@ import type { AddressInfo } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { type MonitorRoute, monitoring } from '../../../src/http.ts'
-import { type AppHealth, Mersal, MersalError, event, reject } from '../../../src/index.ts'
+import type { OutboxStorage } from '../../../src/core/outbox.ts'
+import {
+  type AppHealth,
+  Mersal,
+  MersalError,
+  type Store,
+  event,
+  reject,
+} from '../../../src/index.ts'
 import { memoryStore, memoryTransport } from '../../../src/memory.ts'
 import { manualClock } from '../../../src/testing/index.ts'
 import { fakeTransport, json } from '../support/fake-transport.ts'
@@ -20,6 +28,18 @@ async function get({ fetch }: MonitorRoute): Promise<{ status: number; text: str
 }
 
 const troubles = ({ parts }: AppHealth) => parts.filter(({ status }) => status !== 'ok')
+
+/** Changes steps of the outbox. `steps` is given those of the store itself. */
+function withOutbox<Tx>(
+  steps: (own: Pick<OutboxStorage<Tx>, 'claim' | 'settle'>) => Partial<OutboxStorage<Tx>>,
+) {
+  return (store: Store<Tx>): Store<Tx> => {
+    const { outbox } = store
+    const claim = outbox.claim.bind(outbox)
+    const settle = outbox.settle.bind(outbox)
+    return { ...store, outbox: { ...outbox, ...steps({ claim, settle }) } }
+  }
+}
 
 async function until(isOver: () => Promise<boolean> | boolean): Promise<void> {
   while (!(await isOver())) await turn()
@@ -51,16 +71,12 @@ describe('app.health()', () => {
     let broken = false
     const { app } = openShop({
       outbox: { relay: { pollIntervalMs: 1 } },
-      change: (store) => ({
-        ...store,
-        outbox: {
-          ...store.outbox,
-          claim: (request) =>
-            broken
-              ? Promise.reject(Object.assign(new Error(`password ${secret}`), { code: '28P01' }))
-              : store.outbox.claim(request),
-        },
-      }),
+      change: withOutbox(({ claim }) => ({
+        claim: (request) =>
+          broken
+            ? Promise.reject(Object.assign(new Error(`password ${secret}`), { code: '28P01' }))
+            : claim(request),
+      })),
     })
     await app.start()
     await until(async () => (await app.health()).ready)
@@ -88,13 +104,9 @@ describe('app.health()', () => {
     const { app } = openShop({
       clock,
       outbox: {},
-      change: (store) => ({
-        ...store,
-        outbox: {
-          ...store.outbox,
-          claim: (request) => (frozen ? new Promise<never>(() => {}) : store.outbox.claim(request)),
-        },
-      }),
+      change: withOutbox(({ claim }) => ({
+        claim: (request) => (frozen ? new Promise<never>(() => {}) : claim(request)),
+      })),
     })
     await app.start()
     await until(async () => (await app.health()).ready)
@@ -115,10 +127,7 @@ describe('app.health()', () => {
     const { app, transport } = openShop({
       clock,
       outbox: { relay: { batchSize: 1, window: 1, express: false, claimMs: 3_600_000 } },
-      change: (store) => ({
-        ...store,
-        outbox: { ...store.outbox, settle: () => new Promise<never>(() => {}) },
-      }),
+      change: withOutbox(() => ({ settle: () => new Promise<never>(() => {}) })),
     })
     await app.start()
     await until(async () => (await app.health()).ready)
@@ -160,14 +169,9 @@ describe('app.health()', () => {
     let broken = true
     const { app } = openShop({
       outbox: { relay: { pollIntervalMs: 1 } },
-      change: (store) => ({
-        ...store,
-        outbox: {
-          ...store.outbox,
-          settle: (settlements) =>
-            broken ? Promise.reject(new Error(secret)) : store.outbox.settle(settlements),
-        },
-      }),
+      change: withOutbox(({ settle }) => ({
+        settle: (settlements) => (broken ? Promise.reject(new Error(secret)) : settle(settlements)),
+      })),
     })
     await app.start()
     await until(async () => (await app.health()).ready)
