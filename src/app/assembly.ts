@@ -99,7 +99,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     transactions,
     once,
     requests,
-    outcome: outcomes({ settings, lifecycle, open, transactions }),
+    outcome: outcomes({ settings, lifecycle, closing: closing.signal, open, transactions }),
     senders: appSenders({ sending, ambientSends, units, ...inUnits }),
     relay,
     lifecycle,

@@ -27,6 +27,8 @@ export interface OutcomePorts {
     readonly store: Pick<Store<never>, 'operations'> | undefined
   }
   readonly lifecycle: { readonly state: AppState }
+  /** Aborts when the app closes its store. */
+  readonly closing: AbortSignal
   readonly open: () => Promise<void>
   /** Knows the unit that is open where the call was made. */
   readonly transactions: { outer(): { readonly open: boolean } | undefined }
@@ -62,6 +64,8 @@ async function outcome(
   if (trace === undefined) throw cannotTell()
   if (lifecycle.state === 'stopped') throw appStopped(settings.name, CALL)
   using link = linkAbort(signal)
+  using closing = linkAbort(ports.closing)
+  closing.follow(() => link.abort(appStopped(settings.name, CALL)))
   const abort = (reason: Error): void => link.abort(reason)
   const inside = { what: CALL, clock: settings.clock, outer: transactions.outer(), abort }
   return await boundedInside(inside, async () => {

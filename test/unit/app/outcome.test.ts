@@ -54,6 +54,16 @@ describe('outcome()', () => {
     await app.stop()
   })
 
+  test('P11: ends its waiting when the app stops', async () => {
+    const { app, place } = shop(() => {})
+    const id = await place({ delayMs: 60_000 })
+    const waiting = app.outcome(id, { waitMs: 2000 })
+    const ended = expect(waiting).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    await vi.waitFor(async () => expect(await app.outcome(id)).toBe('waiting'))
+    await app.stop()
+    await ended
+  })
+
   test.each([
     ['an id that is none', 'order-1', {}, 'MERSAL_INVALID_MESSAGE', 'id'],
     ['a negative time', NOBODY, { waitMs: -1 }, 'MERSAL_INVALID_OPTIONS', 'outcome().waitMs'],
