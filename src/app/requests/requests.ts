@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import { type CommandType, headerNames, replyTypes } from '../../core/messages/message.ts'
@@ -62,6 +63,8 @@ export class Requests<Tx> {
   readonly #opened = new Map<string, Desk>()
   /** By the id of the request. */
   readonly #waiting = new Map<string, Answer>()
+  /** That of the request that happens to open a desk must not reach the replies of all others. */
+  readonly #inOwnContext = AsyncLocalStorage.snapshot()
   #closed = false
 
   constructor(ports: RequestPorts<Tx>) {
@@ -137,7 +140,8 @@ export class Requests<Tx> {
     const open = this.#opened.get(name)
     if (known !== undefined && open?.hearing.silent !== true) return known
     this.#opened.delete(name)
-    const opening = this.#open(this.#ports.settings.transports.get(name) as Transport, open)
+    const transport = this.#ports.settings.transports.get(name) as Transport
+    const opening = this.#inOwnContext(() => this.#open(transport, open))
     this.#desks.set(name, opening)
     const opened = (desk: Desk): void => void this.#opened.set(name, desk)
     opening.then(opened, () => this.#desks.delete(name))

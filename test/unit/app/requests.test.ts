@@ -1,5 +1,13 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { describe, expect, test, vi } from 'vitest'
-import { command, event, Mersal, type MersalOptions, reject } from '../../../src/index.ts'
+import {
+  command,
+  event,
+  Mersal,
+  MersalError,
+  type MersalOptions,
+  reject,
+} from '../../../src/index.ts'
 import { memoryNetwork, memoryStore, type MemoryTransaction } from '../../../src/memory.ts'
 import { manualClock } from '../../../src/testing/index.ts'
 import { replyTypes } from '../../../src/core/messages/message.ts'
@@ -24,6 +32,14 @@ function openShop(options: Partial<MersalOptions<MemoryTransaction>> = {}) {
   const start = () => Promise.all([prices.start(), shop.start()])
   const stop = () => Promise.all([shop.stop(), prices.stop()])
   return { network, app, store, prices, shop, start, stop }
+}
+
+/** An app that has started, and whose broker is in the hands of the test. */
+async function openAlone(options: Partial<MersalOptions<MemoryTransaction>> = {}) {
+  const transport = fakeTransport()
+  const shop = new Mersal({ name: 'shop', transport, routes, logger: false, ...options })
+  await shop.start()
+  return { shop, transport }
 }
 
 describe('a request', () => {
@@ -182,9 +198,7 @@ describe('a request', () => {
 
   test('that nobody waits for any more when its queue is made at last is not sent', async () => {
     const clock = manualClock()
-    const transport = fakeTransport()
-    const shop = new Mersal({ name: 'shop', transport, routes, clock, logger: false })
-    await shop.start()
+    const { shop, transport } = await openAlone({ clock })
     const { promise: there, resolve } = Promise.withResolvers<void>()
     transport.onCall = () => there
     const asked = shop.request(Quote, { sku: 'tea' }, { timeoutMs: 1000 })
@@ -203,9 +217,7 @@ describe('a request', () => {
 
   test('P10: after one that got no reply the queue is made again, since somebody may have removed it', async () => {
     const clock = manualClock()
-    const transport = fakeTransport()
-    const shop = new Mersal({ name: 'shop', transport, routes, clock, logger: false })
-    await shop.start()
+    const { shop, transport } = await openAlone({ clock })
     const ask = async () => {
       const asked = shop.request(Quote, { sku: 'tea' }, { timeoutMs: 1000 })
       const failed = expect(asked).rejects.toMatchObject({ code: 'MERSAL_NO_REPLY' })
@@ -224,6 +236,36 @@ describe('a request', () => {
     expect(queues()).toHaveLength(2)
     expect(new Set(queues()).size).toBe(1)
     await shop.stop()
+  })
+
+  test('whose broker is away fails as a direct send does, and the next one makes the queue', async () => {
+    const { shop, transport } = await openAlone()
+    transport.onCall = () => {
+      throw new MersalError('MERSAL_UNAVAILABLE', 'nobody is there')
+    }
+    const away = shop.request(Quote, { sku: 'tea' })
+    await expect(away).rejects.toMatchObject({ code: 'MERSAL_UNAVAILABLE' })
+    expect(transport.published).toEqual([])
+    transport.onCall = () => {}
+    const error = new Error('nobody is there')
+    transport.answer = () => ({ kind: 'unavailable', error })
+    const direct = shop.request(Quote, { sku: 'tea' })
+    await expect(direct).rejects.toMatchObject({ code: 'MERSAL_UNAVAILABLE' })
+    expect(transport.published).toHaveLength(1)
+    await shop.stop()
+  })
+
+  test('does not carry the context of the first one into the replies of all others', async () => {
+    const { shop, transport } = await openAlone()
+    const context = new AsyncLocalStorage<string>()
+    const seen: unknown[] = []
+    transport.onCall = () => void seen.push(context.getStore())
+    const asked = context.run('first', () => shop.request(Quote, { sku: 'tea' }))
+    const stopped = expect(asked).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    await vi.waitFor(() => expect(transport.published).toHaveLength(1))
+    expect(seen).toEqual([undefined, undefined])
+    await shop.stop()
+    await stopped
   })
 
   test('ends with its signal, and is not sent if that has aborted before', async () => {
