@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { type ChannelModel, connect as open } from 'amqplib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Channel, type ChannelModel, connect as open } from 'amqplib'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../../src/core/telemetry.ts'
 import { rabbitmq } from '../../../../src/rabbitmq.ts'
 import { brokerProblem } from '../../../../scripts/servers/rabbitmq.ts'
@@ -24,10 +24,31 @@ function watched() {
   return { connect: connecting, cutPublishing: () => cut(models[1]!) }
 }
 
+/** Without dead lettering: what the broker is told to pass on is gone. Returns what puts one in. */
+async function queues(channel: Channel, queue: string, type: 'classic' | 'quorum') {
+  for (const name of ['', '.dead', '.members', '.partition.0', '.partition.0.retry']) {
+    const one = name.startsWith('.partition') ? { 'x-single-active-consumer': true } : {}
+    const all = { durable: true, arguments: { 'x-queue-type': type, ...one } }
+    await channel.assertQueue(`${queue}${name}`, all)
+  }
+  return (key: string, bytes: number): string => {
+    const message = toQueue(queue)
+    channel.sendToQueue(queue, Buffer.alloc(bytes), {
+      messageId: message.id,
+      type: message.type,
+      headers: { 'partition-key': key },
+    })
+    return message.id
+  }
+}
+
 let broker: PrivateBroker
 const limit = (bytes: number) => ordersTo(broker).maxMessageSize(bytes)
 beforeAll(async () => {
   if (here) broker = await openPrivateBroker()
+})
+beforeEach(async () => {
+  if (here) await limit(1_000_000)
 })
 afterAll(() => broker?.[Symbol.asyncDispose]())
 
@@ -39,18 +60,7 @@ describe.skipIf(!here)(
       const queue = `q-${randomUUID()}`
       await using plain = await plainClient(broker.url)
       const { channel } = plain
-      // Without dead lettering: what the broker is told to pass on is gone.
-      for (const name of ['', '.dead', '.members', '.partition.0', '.partition.0.retry'])
-        await channel.assertQueue(`${queue}${name}`, {
-          durable: true,
-          arguments: name.startsWith('.partition') ? { 'x-single-active-consumer': true } : {},
-        })
-      const put = (key: string, bytes: number) => {
-        const { id, type } = toQueue(queue)
-        const headers = { 'partition-key': key }
-        channel.sendToQueue(queue, Buffer.alloc(bytes), { messageId: id, type, headers })
-        return id
-      }
+      const put = await queues(channel, queue, 'classic')
       const held = [put('a', LIMIT + 1)]
       // More than a process takes ahead.
       for (let count = 0; count < 520; count++) held.push(put('a', 1))
@@ -78,6 +88,40 @@ describe.skipIf(!here)(
       cutPublishing()
       await expect.poll(() => seen.length, { timeout: 40_000 }).toBe(held.length + 1)
       expect(seen.slice(1)).toEqual(held)
+    })
+
+    test('P5: a key keeps its order while others stay behind one that can go nowhere', async () => {
+      const queue = `q-${randomUUID()}`
+      await using plain = await plainClient(broker.url)
+      const { channel } = plain
+      const put = await queues(channel, queue, 'quorum')
+      const large = put('a', LIMIT + 1)
+      await channel.checkQueue(queue)
+      await limit(LIMIT)
+      const errors: unknown[] = []
+      await using transport = rabbitmq({
+        url: broker.url,
+        topology: 'check',
+        partitions: 1,
+        logger: { ...silentLogger, error: (fields) => errors.push(fields) },
+      })
+      const seen: string[] = []
+      const consumption = { queue, concurrency: 100, orderPerKey: true }
+      await using _ = await transport.consume(consumption, async ({ message }) => {
+        seen.push(message.id)
+        return { kind: 'ack' }
+      })
+      await expect.poll(() => errors, { timeout: 40_000 }).toMatchObject([{ queue, id: large }])
+      const others: string[] = []
+      for (let round = 0; round < 400; round++) {
+        for (let count = 0; count < 5; count++) {
+          put('a', 1)
+          others.push(put('b', 1))
+        }
+        await channel.checkQueue(queue)
+      }
+      await expect.poll(() => seen.length, { timeout: 40_000 }).toBe(others.length)
+      expect(seen).toEqual(others)
     })
 
     test('each message of a bundle has its own end, also beside one that can go nowhere', async () => {

@@ -35,18 +35,21 @@ export function openSplitter(
   queue: string,
 ): Promise<Reader> {
   return openReader(ports, model, queue, async (reading) => {
-    const { channel, running } = reading
+    const { channel, running, stopping } = reading
     const why = 'messages that have stayed behind another one can go on'
+    const places = new Places({ queue, logger: ports.settings.logger, channel, running, stopping })
+    const goOn = (): void => {
+      places.tell()
+      channel.giveUp(why)
+    }
     // After the answer to that one.
-    const held = new HeldKeys(() => setImmediate(() => channel.giveUp(why)))
-    const places = new Places({ queue, logger: ports.settings.logger, channel, running })
+    const held = new HeldKeys(() => setImmediate(goOn))
     const moveOne = mover(ports, queue, reading, held)
     const split = async ({ message, answer }: Arrived): Promise<void> => {
       const parts = membersOf(message, ownIn(message)) ?? [message]
-      const place = places.take()
+      const place = places.take(answer)
       const how = { again: message.fields.redelivered, isPart: parts.length > 1, place }
-      answer(ofAll(await Promise.all(parts.map((part) => moveOne(part, how)))))
-      place.leave()
+      place.end(ofAll(await Promise.all(parts.map((part) => moveOne(part, how)))))
     }
     const receive = (arrived: Arrived): void => running.add(split(arrived))
     places.begin(await channel.consume(queue, AHEAD, receive))
