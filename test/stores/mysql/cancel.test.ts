@@ -58,6 +58,35 @@ describe.skipIf(!(await serverAnswers()))('a cancel on MySQL', () => {
     other.release()
   })
 
+  test.each([
+    ['off', { answer: 'gone' }],
+    ['on', { code: 'ER_CHECKREAD' }],
+  ])(
+    'P13: at REPEATABLE READ, with innodb_snapshot_isolation %s, tells of a claim since its transaction began',
+    async (isolation, told) => {
+      const row = { ...message('row'), delayMs: 1 }
+      await using database = await testDatabase()
+      await using store = await storeWith(database, row)
+      const known = await database.query(`show variables like 'innodb_snapshot_isolation'`)
+      // MySQL, and an older MariaDB, are as with 'off'.
+      if (known.length === 0 && isolation === 'on') return
+      const other = await database.pool.getConnection()
+      if (known.length > 0)
+        await other.query(`set session innodb_snapshot_isolation = ${isolation}`)
+      await other.query('set session transaction isolation level repeatable read')
+      await other.query('begin')
+      await other.query('select count(*) from mersal_outbox')
+      const token = crypto.randomUUID()
+      const claim = () => store.outbox.claim({ limit: 1, claimMs: 60_000, token })
+      await vi.waitFor(async () => expect(await claim()).toHaveLength(1))
+      const cancelling = cancelIn(store, other as never, row.id).then((answer) => ({ answer }))
+      expect(await cancelling.catch((error: unknown) => error)).toMatchObject(told)
+      await other.query('rollback')
+      other.release()
+      expect((await store.admin.stats()).pending).toBe(1)
+    },
+  )
+
   test('of an unknown message holds up nobody, at REPEATABLE READ', async () => {
     await using database = await testDatabase()
     await using store = await storeWith(database)
