@@ -11,7 +11,7 @@ import {
 import { memoryNetwork, memoryStore, type MemoryTransaction } from '../../../src/memory.ts'
 import { manualClock } from '../../../src/testing/index.ts'
 import { replyTypes } from '../../../src/core/messages/message.ts'
-import { fakeTransport } from '../support/fake-transport.ts'
+import { fakeTransport, json } from '../support/fake-transport.ts'
 
 const Quote = command<{ sku: string }, { cents: number }>('prices.quote')
 const routes = { [Quote.name]: 'prices' }
@@ -280,6 +280,24 @@ describe('a request', () => {
     await expect(gone).rejects.toThrow('no')
     await stop()
     expect(handled).toHaveBeenCalledTimes(1)
+  })
+
+  test('is answered by another program, which knows two headers and a type', async () => {
+    const { shop, transport } = await openAlone()
+    const asked = shop.request(Quote, { sku: 'tea' })
+    await vi.waitFor(() => expect(transport.published).toHaveLength(1))
+    const { id = '', headers } = transport.published[0] ?? {}
+    const answer = (causation: string, cents: number) =>
+      transport.deliver(headers?.['reply-to'] ?? '', {
+        type: 'mersal.reply',
+        headers: { 'causation-id': causation, 'content-type': 'application/json' },
+        body: json({ cents }),
+      })
+    expect(await answer(crypto.randomUUID(), 1)).toEqual({ kind: 'ack' })
+    expect(await answer(id, 2)).toEqual({ kind: 'ack' })
+    expect(await asked).toEqual({ cents: 2 })
+    expect(await answer(id, 3)).toEqual({ kind: 'ack' })
+    await shop.stop()
   })
 
   test('to a queue that is not there fails as a direct send does', async () => {
