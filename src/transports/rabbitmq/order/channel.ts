@@ -1,4 +1,4 @@
-import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
+import type { ChannelModel, ConsumeMessage } from 'amqplib'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
@@ -21,14 +21,9 @@ export interface OrderedChannel {
   readonly cancelled: boolean
   /**
    * Reads a queue, at most `ahead` messages without an answer at a time (0: all). Each is answered
-   * once; `requeue` leaves it where it is. Resolves to what makes room: what has no answer by then
-   * counts no more.
+   * once; `requeue` leaves it where it is.
    */
-  consume(
-    queue: string,
-    ahead: number,
-    onDelivery: (arrived: Arrived) => void,
-  ): Promise<() => Promise<void>>
+  consume(queue: string, ahead: number, onDelivery: (arrived: Arrived) => void): Promise<void>
   /** How long the oldest delivery has been without an answer, in milliseconds. */
   heldMs(): number
   /**
@@ -142,7 +137,8 @@ async function openChannel(
         cancelled = true
         void closeQuietly(channel)
       }
-      return await consumer(channel, timeoutMs, { queue, ahead, receive })
+      await answered(timeoutMs, channel.prefetch(ahead))
+      await answered(timeoutMs, channel.consume(queue, receive))
     },
     heldMs: () => notes.heldMs(),
     async assured(queue) {
@@ -163,31 +159,6 @@ async function openChannel(
       answers.flush()
       await answered(timeoutMs, closeQuietly(channel))
     },
-  }
-}
-
-/** Resolves to what begins anew, since the broker counts for each consumer by itself. */
-async function consumer(
-  channel: Channel,
-  timeoutMs: number,
-  {
-    queue,
-    ahead,
-    receive,
-  }: {
-    readonly queue: string
-    readonly ahead: number
-    readonly receive: (message: ConsumeMessage | null) => void
-  },
-): Promise<() => Promise<void>> {
-  const begin = async (): Promise<string> => {
-    await answered(timeoutMs, channel.prefetch(ahead))
-    return (await answered(timeoutMs, channel.consume(queue, receive))).consumerTag
-  }
-  let consumerTag = await begin()
-  return async () => {
-    await answered(timeoutMs, channel.cancel(consumerTag))
-    consumerTag = await begin()
   }
 }
 

@@ -54,6 +54,7 @@ export class Group implements AsyncDisposable {
   readonly #isNews = seldom(systemClock, 60_000)
   readonly #rounds = rounds(systemClock, LOOK_EVERY_MS, Math.random)
   readonly #vacancies = new Vacancies(systemClock)
+  readonly #aheadOn = new WeakMap<ChannelModel, number>()
   #model: ChannelModel | undefined
   #membership: Membership | undefined
   #prepared = false
@@ -256,7 +257,7 @@ export class Group implements AsyncDisposable {
       return consumers === 0
     }
     if (!(await this.#splitting.lock(model, lock, isFree))) return
-    const open = () => openSplitter(this.#parts, model, this.queue)
+    const open = () => openSplitter(this.#parts, model, this.queue, this.#aheadOn)
     const failure = await this.#splitting.read(model, lock, open)
     if (failure !== undefined) throw failure
   }

@@ -95,12 +95,13 @@ describe.skipIf(!here)(
       await using plain = await plainClient(broker.url)
       const { channel } = plain
       const put = await queues(channel, queue, 'quorum')
-      const large = put('a', LIMIT + 1)
+      const held = [put('a', LIMIT + 1)]
       await channel.checkQueue(queue)
       await limit(LIMIT)
       const errors: unknown[] = []
+      const { connect, cutPublishing } = watched()
       await using transport = rabbitmq({
-        url: broker.url,
+        connect,
         topology: 'check',
         partitions: 1,
         logger: { ...silentLogger, error: (fields) => errors.push(fields) },
@@ -111,17 +112,21 @@ describe.skipIf(!here)(
         seen.push(message.id)
         return { kind: 'ack' }
       })
-      await expect.poll(() => errors, { timeout: 40_000 }).toMatchObject([{ queue, id: large }])
+      await expect.poll(() => errors, { timeout: 40_000 }).toMatchObject([{ queue, id: held[0] }])
       const others: string[] = []
       for (let round = 0; round < 400; round++) {
         for (let count = 0; count < 5; count++) {
-          put('a', 1)
+          held.push(put('a', 1))
           others.push(put('b', 1))
         }
         await channel.checkQueue(queue)
       }
       await expect.poll(() => seen.length, { timeout: 40_000 }).toBe(others.length)
       expect(seen).toEqual(others)
+      await limit(1_000_000)
+      cutPublishing()
+      await expect.poll(() => seen.length, { timeout: 40_000 }).toBe(others.length + held.length)
+      expect(seen.slice(others.length)).toEqual(held)
     })
 
     test('each message of a bundle has its own end, also beside one that can go nowhere', async () => {

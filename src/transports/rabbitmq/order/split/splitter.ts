@@ -27,32 +27,41 @@ export interface SplitterPorts extends LayoutPorts, Pick<ChannelPorts, 'stopping
  * are in order.
  *
  * What can go nowhere holds its key. What comes behind it stays in the queue, and in nobody's
- * memory, until the channel ends: then all of it comes again in order.
+ * memory, until the channel ends: then all of it comes again in order. What several consumers of a
+ * quorum queue had does not (RabbitMQ 3.10.8), so there is one on a channel: who is to read further
+ * ahead begins again. `aheadOn`: how far on each connection.
  */
 export function openSplitter(
   ports: SplitterPorts,
   model: ChannelModel,
   queue: string,
+  aheadOn: WeakMap<ChannelModel, number>,
 ): Promise<Reader> {
   return openReader(ports, model, queue, async (reading) => {
-    const { channel, running, stopping } = reading
-    const why = 'messages that have stayed behind another one can go on'
-    const places = new Places({ queue, logger: ports.settings.logger, channel, running, stopping })
-    const goOn = (): void => {
-      places.tell()
+    const { channel, running } = reading
+    const { logger } = ports.settings
+    const ahead = aheadOn.get(model) ?? AHEAD
+    const beginAgain = (next: number, why: string): void => {
+      aheadOn.set(model, next)
       channel.giveUp(why)
     }
+    const goOn = (): void =>
+      beginAgain(AHEAD, 'messages that have stayed behind another one can go on')
     // After the answer to that one.
     const held = new HeldKeys(() => setImmediate(goOn))
+    const widen = (next: number): void => beginAgain(next, 'it is read further ahead')
+    const places = new Places({ queue, logger, ahead, widen })
     const moveOne = mover(ports, queue, reading, held)
     const split = async ({ message, answer }: Arrived): Promise<void> => {
       const parts = membersOf(message, ownIn(message)) ?? [message]
-      const place = places.take(answer)
+      const place = places.take()
       const how = { again: message.fields.redelivered, isPart: parts.length > 1, place }
-      place.end(ofAll(await Promise.all(parts.map((part) => moveOne(part, how)))))
+      const end = ofAll(await Promise.all(parts.map((part) => moveOne(part, how))))
+      answer(end)
+      place.leave(end)
     }
     const receive = (arrived: Arrived): void => running.add(split(arrived))
-    places.begin(await channel.consume(queue, AHEAD, receive))
+    await channel.consume(queue, ahead, receive)
   })
 }
 
