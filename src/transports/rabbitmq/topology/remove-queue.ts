@@ -16,10 +16,9 @@ export interface RemovePorts {
 
 /**
  * Removes the queue with its bindings, `parts` of it before, then the queues of its dead letters
- * and retries. The broker
- * itself refuses to remove a classic queue that is read or not empty. It knows no such condition
- * for a quorum queue: what somebody sends straight to that between the look and the removal is
- * lost.
+ * and retries. The broker itself refuses to remove a classic queue that is read or not empty. It
+ * knows no such condition for a quorum queue: what somebody sends straight to that between the look
+ * and the removal is lost.
  */
 export async function removeQueue(
   ports: RemovePorts,
