@@ -1,6 +1,8 @@
 /** `npm run bench -- --help` */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { compare } from './base/compare.ts'
+import { borrowedServers } from './base/lent-servers.ts'
 import type { Effort, Size } from './effort.ts'
 import { writePage } from './document.ts'
 import { machine, versions } from './machine.ts'
@@ -21,6 +23,8 @@ Sections: ${Object.keys(sections).join(', ')}. Default: all but ${occasional.joi
   --only 'a, b'     the candidates with one of these texts in their names, and the first one of each table
   --connections 8   of the write section: instead of 1, 8 and 32
   --without-peers   leaves out the other libraries, which else are installed in bench/peers
+  --base REV        the named sections beside those of another revision, in turns on the same servers:
+                    small, without peers, two minutes for each section or as many rounds as --runs says
   --json            one line of JSON per section instead of tables
   --document        makes the results the reference (bench/reference), and writes docs/performance.md and docs/scaling.md from it
 
@@ -36,7 +40,8 @@ function positive(name: string, text: string): number {
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    runs: { type: 'string', default: '3' },
+    runs: { type: 'string' },
+    base: { type: 'string' },
     seconds: { type: 'string' },
     short: { type: 'boolean', default: false },
     tiny: { type: 'boolean', default: false },
@@ -60,6 +65,32 @@ function narrowed(): Pick<Effort, 'only' | 'connections'> {
   }
 }
 
+/** What each side of a comparison is started with. */
+function givenOn(size: Size): string[] {
+  const { seconds, only, connections } = values
+  const named = Object.entries({ seconds, only, connections })
+  return [
+    ...(size === 'tiny' ? ['--tiny'] : ['--short']),
+    ...named.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value])),
+  ]
+}
+
+/** Sections beside those of another revision. Returns the exit code. */
+async function beside(revision: string, size: Size): Promise<number> {
+  if (positionals.length === 0) throw new Error('--base: name the sections')
+  const rounds = values.runs === undefined ? undefined : positive('runs', values.runs)
+  let faulty = false
+  for (const section of positionals) {
+    await using servers = benchServers()
+    const given = givenOn(size)
+    const tables = await compare({ section, revision, rounds, given, servers })
+    const text = values.json ? JSON.stringify(tables) : tables.map(markdown).join('\n')
+    process.stdout.write(`${text}\n`)
+    faulty ||= tables.some(({ faults }) => faults.length > 0)
+  }
+  return faulty ? 1 : 0
+}
+
 /** Returns the exit code. */
 async function main(): Promise<number> {
   const size: Size = values.tiny ? 'tiny' : values.short ? 'short' : 'full'
@@ -67,7 +98,7 @@ async function main(): Promise<number> {
     'seconds',
     values.seconds ?? { full: '2', short: '1', tiny: '0.2' }[size],
   )
-  const runs = positive('runs', values.runs)
+  const runs = positive('runs', values.runs ?? '3')
   const peers = !values['without-peers']
   const usual = Object.keys(sections).filter(
     (name) => size === 'tiny' || !occasional.includes(name),
@@ -78,17 +109,19 @@ async function main(): Promise<number> {
     throw new Error(
       `there is no section '${unknown}'; there are ${Object.keys(sections).join(', ')}`,
     )
+  if (values.base !== undefined) return await beside(values.base, size)
   if (peers) await installPeers()
   const say = (text: string): void => void (values.json || process.stdout.write(`${text}\n`))
   say(
     `${machine()}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`,
   )
   mkdirSync(new URL('results/', import.meta.url), { recursive: true })
-  await using shared = benchServers()
+  const borrowed = borrowedServers()
+  await using shared = borrowed ?? benchServers()
   let [faulty, worthless] = [false, false]
   for (const name of wanted) {
     // Servers of its own for each section, so that none finds what the one before has left.
-    await using own = size === 'tiny' ? undefined : benchServers()
+    await using own = size === 'tiny' || borrowed ? undefined : benchServers()
     const effort: Effort = { runs, seconds, size, peers, servers: own ?? shared, ...narrowed() }
     const started = performance.now()
     const tables = (await sections[name]?.(effort)) ?? []

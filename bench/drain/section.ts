@@ -20,6 +20,7 @@ export async function drain(effort: Effort): Promise<Table[]> {
     candidate('hand-written, claim then delete', { kind: 'floor claimed', count: many }),
     candidate('Mersal, 1,000 keys', { kind: 'mersal', count: many }),
     candidate('Mersal, no keys', { kind: 'mersal', count: many, keys: 0 }),
+    candidate('Mersal, one key', { kind: 'mersal', count: many, keys: 1 }),
     ...(effort.peers ? [candidate('pg-boss', { kind: 'pg-boss', count: some })] : []),
     ...(effort.peers
       ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })]
