@@ -9,7 +9,8 @@ const places: Readonly<Record<string, OpenPlace>> = {
   ...embeddedPlaces,
   ...(await postgresPlaces({
     postgres: {},
-    'postgres, serializable': { isolation: 'serializable' },
+    // The server may abort any of these; the store runs it again, as the page of once says.
+    'postgres, serializable': { isolation: 'serializable', retrySerialization: 100 },
   })),
   ...(await mysqlPlaces({ mysql: {}, 'mysql, repeatable read': { isolation: 'repeatable read' } })),
 }
