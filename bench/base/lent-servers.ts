@@ -23,8 +23,8 @@ export function lend(servers: BenchServers, child: ChildProcess): void {
     if (!isWish(message)) return
     const { wish } = message
     void servers[wish]().then(
-      (server) => child.send({ wish, server }),
-      () => child.disconnect(),
+      (server) => child.connected && child.send({ wish, server }),
+      () => child.connected && child.disconnect(),
     )
   })
 }
@@ -34,8 +34,9 @@ export function borrowedServers(): BenchServers | undefined {
   if (process.env[LENT] === undefined) return undefined
   // Whoever has nothing more to do ends, whether there is a line to its parent or not.
   process.channel?.unref()
+  let asked = 0
   const borrowed = async (wish: Name): Promise<BenchServer | undefined> => {
-    process.channel?.ref()
+    if (asked++ === 0) process.channel?.ref()
     const ended = once(process, 'disconnect').then(() => {
       throw new Error(`nobody lends the server '${wish}'`)
     })
@@ -47,7 +48,7 @@ export function borrowedServers(): BenchServers | undefined {
       process.send?.({ wish } satisfies Wish)
     })
     const server = await Promise.race([answer, ended])
-    process.channel?.unref()
+    if (--asked === 0) process.channel?.unref()
     return server
   }
   const needed = async (wish: Name): Promise<BenchServer> => (await borrowed(wish)) as BenchServer

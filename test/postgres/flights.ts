@@ -70,5 +70,6 @@ function messagesOf(bytes: Buffer): Message[] {
 const brief = (text: string): string => {
   const table = /^\s*insert into \S*\.(\w+)/.exec(text)?.[1]
   if (table !== undefined) return `insert ${table}`
+  if (text.includes('pg_notify')) return 'notify'
   return text.includes('pg_advisory_xact_lock') ? 'lock' : text.trim()
 }

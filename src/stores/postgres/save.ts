@@ -57,9 +57,10 @@ export function saveLast<Tx>(
   const given = express && { ...express, token: tokenUuid(express.token) }
   const left = ports.notes.leave(tx, {
     statements: encodeLast(ports.last(), messages, given),
-    answered(answers) {
+    rings: express === undefined,
+    answered(answers, rung) {
       const rows = writtenRows(messages, answers)
-      const waiting = rows.some(({ kind }) => kind === 'row')
+      const waiting = !rung && rows.some(({ kind }) => kind === 'row')
       ports.notes.saved(tx, undefined, waiting)
       saved.resolve(rows)
     },

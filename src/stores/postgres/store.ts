@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Waker } from '../../core/outbox.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
-import type { Clock } from '../../lib/async/clock.ts'
 import { wakeHints } from '../../lib/async/wake-hints.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
 import { sharesConnections } from '../../sql/postgres/pool/pooler.ts'
@@ -16,7 +15,6 @@ import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import { clientSession, transactionState } from '../../sql/postgres/unit/client-session.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
-import { notifier, type Notifier } from '../../sql/postgres/notifier.ts'
 import { postgresOperations } from './operations.ts'
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
@@ -27,6 +25,7 @@ import { watchConnections } from '../../sql/postgres/pool/watch-connections.ts'
 import { storeTables } from './schema.ts'
 import { clientSavepoints } from '../../sql/postgres/unit/savepoints.ts'
 import { catchUp } from '../../sql/postgres/sequence.ts'
+import { createBell } from './last/bell.ts'
 import { lastStatementsOf } from './last/last-statements.ts'
 import { postgresOnce } from './once/once.ts'
 import { statements } from './statements/statements.ts'
@@ -69,14 +68,14 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const pools = poolsOf(options)
   const own = ownOn(pools.relay, schema, { keeps: () => found.direct })
   const sql = statements(schema)
-  const bell = bellOf(own, schema, clock)
+  const prepares = { own: () => found.direct, behind: () => found.prepares }
+  const bell = createBell({ own, clock, channel: channelOf(schema), prepares })
   const closing = new AbortController()
   const notes = unitNotes(wakeHints(clock, () => bell.notify(), closing.signal))
-  const session: Session<unknown> =
-    options.session ??
-    clientSession(options.pool, { ...settings, notes, schema, prepares: () => found.prepares })
+  const units = { notes, prepares: prepares.behind, bell: bell.behind }
+  const session = options.session ?? clientSession(options.pool, { ...settings, ...units })
   const vacuum = vacuumOf({ own, schema, clock, logger, rows: settings.vacuumRows })
-  const last = lastStatementsOf(schema, () => found.prepares)
+  const last = lastStatementsOf(schema, prepares.behind)
   const ports = { schema, sql, own, session, notes, last }
   const { mayHaveEnded, offers } = handlesOf(options)
   let closed: Promise<void> | undefined
@@ -108,10 +107,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     async open() {
       await migrate(own, storeTables(schema), settings.migrate)
       if (settings.migrate !== 'off') await checkPositions(own, settings)
-      found.direct =
-        options.relayPool === undefined &&
-        settings.prepare !== false &&
-        (await isDirect(own, settings.heartbeatMs))
+      const may = options.relayPool === undefined && settings.prepare !== false
+      found.direct = may && (await isDirect(own, settings.heartbeatMs))
       found.prepares = settings.prepare ?? found.direct
     },
     probe: () => probe(own, schema),
@@ -165,16 +162,6 @@ function handlesOf({ pool, session }: PostgresOptions<unknown>): Handles {
 }
 
 const channelOf = (schema: string): string => `${schema}_outbox`
-
-/**
- * Notifies the relays of all processes, after the commit: inside the transaction it would take a
- * lock of the whole cluster.
- */
-function bellOf(own: Own, schema: string, clock: Clock): Notifier {
-  const notify = 'select pg_catalog.pg_notify($1::text, $2::text)'
-  const values = [channelOf(schema), '']
-  return notifier(() => own.connection((query) => query(notify, values)), clock)
-}
 
 /** Listens until the store closes, if the budget of connections allows that. */
 function wakerOf(

@@ -2,7 +2,7 @@ import { MersalError } from '../../core/errors/errors.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
 import { catchUp } from '../../sql/postgres/sequence.ts'
-import { type Notifier, notifier } from '../../sql/postgres/notifier.ts'
+import { type Notifier, NOTIFY, notifier } from '../../sql/postgres/notifier.ts'
 import { ownPool } from '../../sql/postgres/pool/own-pool.ts'
 import { own, type Own } from '../../sql/postgres/pool/pool.ts'
 import { watchConnections } from '../../sql/postgres/pool/watch-connections.ts'
@@ -119,9 +119,7 @@ export class Connection {
   async #notify(): Promise<void> {
     const payload = `${this.#me}:${[...this.#rung].slice(0, 500).join(',')}`
     this.#rung.clear()
-    await this.own.connection((query) =>
-      query('select pg_catalog.pg_notify($1::text, $2::text)', [this.#channel, payload]),
-    )
+    await this.own.connection((query) => query(NOTIFY, [this.#channel, payload]))
   }
 
   async #listen(): Promise<void> {

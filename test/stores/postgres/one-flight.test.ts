@@ -35,7 +35,7 @@ describe.skipIf(!present).each([false, true])(
         await publish(Placed, { order: 1 }, { partitionKey: '1' })
       })
       expect(seen.splice(0, 3)).toEqual(['begin', 'insert business', 'sync'])
-      expect(seen).toEqual(['lock', 'insert outbox', 'commit', 'sync'])
+      expect(seen).toEqual(['lock', 'insert outbox', 'commit', 'notify', 'sync'])
       expect(await labels(store)).toHaveLength(1)
       expect(await business(harness)).toEqual([{ text: 'order 1' }])
     })
@@ -46,7 +46,7 @@ describe.skipIf(!present).each([false, true])(
       await using _app = app
       const seen = flightsOf(pool)
       await app.transaction((_, { publish }) => publish(Placed, { order: 1 }))
-      expect(seen.splice(0)).toEqual(['begin', 'insert outbox', 'commit', 'sync'])
+      expect(seen.splice(0)).toEqual(['begin', 'insert outbox', 'commit', 'notify', 'sync'])
       expect(await labels(store)).toHaveLength(1)
       await app.transaction(() => Promise.resolve())
       expect(seen).toEqual([])
@@ -63,7 +63,8 @@ describe.skipIf(!present).each([false, true])(
         inserting = tx.query(insert, ['order 1']).then(({ rows }) => rows)
         await publish(Placed, { order: 1 }, { partitionKey: '1' })
       })
-      const all = ['begin', 'insert business', 'lock', 'insert outbox', 'commit', 'sync']
+      const mine = ['begin', 'insert business', 'lock', 'insert outbox']
+      const all = [...mine, 'commit', 'notify', 'sync']
       expect(seen.splice(0)).toEqual(all)
       expect(await inserting).toEqual([{ text: 'order 1' }])
       expect(await labels(store)).toHaveLength(1)

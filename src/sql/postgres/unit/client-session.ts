@@ -31,6 +31,7 @@ interface UnitSettings {
    * allow.
    */
   readonly prepares: () => boolean
+  readonly bell: TransactionSettings['bell']
 }
 
 /** Transactions of `pg` itself: `tx` is its client. */

@@ -98,6 +98,7 @@ function flightClass(Query: NewQuery): NewFlight {
     }
 
     override handleError(error: Error, wire: Wire): void {
+      if (this.#passage.rings) return onceReady(error, wire, () => this.handleReadyForQuery(wire))
       this.#passage.failed(error)
       super.handleError(error, wire)
     }
@@ -109,6 +110,22 @@ function flightClass(Query: NewQuery): NewFlight {
   }
 }
 
+/**
+ * The server has refused the bell, and gets ready all the same. Then `ready` is called; on a
+ * connection that was lost, at once.
+ */
+function onceReady(error: Error, wire: Wire, ready: () => void): void {
+  if (!('severity' in error)) return ready()
+  const connection = wire as JoiningClient['connection']
+  const done = (): void => {
+    connection.off('readyForQuery', done)
+    connection.off('end', done)
+    ready()
+  }
+  connection.on('readyForQuery', done)
+  connection.on('end', done)
+}
+
 /** How far a flight has come. Its methods that tell of an answer say whether it was one of ours. */
 class Passage {
   readonly #journey: Journey
@@ -116,6 +133,7 @@ class Passage {
   #before: Riders | undefined
   #after: Riders | undefined
   #stage: 'alone' | 'writing' | 'before' | 'query' | 'after' = 'alone'
+  #over = false
 
   constructor(journey: Journey, bare: boolean) {
     this.#journey = journey
@@ -125,6 +143,11 @@ class Passage {
   /** What goes before the query has not been answered. */
   get begins(): boolean {
     return this.#stage === 'before'
+  }
+
+  /** All has been answered but for the bell: an error is that of the bell. */
+  get rings(): boolean {
+    return this.#stage === 'after' && this.#after?.rings === true && !this.#over
   }
 
   board(flight: Submittable): Error | undefined {
@@ -183,6 +206,7 @@ class Passage {
   }
 
   ready(): void {
+    this.#over = true
     if (this.#stage !== 'alone') this.#journey.ended()
   }
 

@@ -25,10 +25,11 @@ export interface Opening extends Disposable {
   answered(): Promise<void>
   /**
    * Sends these statements, COMMIT being the last of them, in one flight: with BEGIN and the
-   * statement that waits, if there is one. Call it once, when nothing is on its way. Undefined:
-   * nothing was ever sent, so that there is nothing to commit.
+   * statement that waits, if there is one. Call it once, when nothing is on its way. `bell` runs
+   * behind COMMIT, outside of the transaction. Undefined: nothing was ever sent, so that there is
+   * nothing to commit.
    */
-  end(statements: readonly Bound[]): Ending | undefined
+  end(statements: readonly Bound[], bell?: Bound): Ending | undefined
 }
 
 /** The flight that ends a unit. */
@@ -97,8 +98,8 @@ class FirstStatement implements Opening, UnitOnClient, Journey {
     if (this.state === 'sent') await (this.#answered ??= Promise.withResolvers()).promise
   }
 
-  end(statements: readonly Bound[]): Ending | undefined {
-    const riders = new Riders(statements, this.#hook.prepared)
+  end(statements: readonly Bound[], bell?: Bound): Ending | undefined {
+    const riders = new Riders(statements, this.#hook.prepared, bell)
     const last = new LastFlight(riders, this.state === 'begun')
     this.#last = last
     const waiting = this.#takeWaiting()

@@ -8,7 +8,7 @@ import type { Riders } from './flight/riders.ts'
 import { type Ending, openWithFirst } from './opening.ts'
 import type { LentHandle, UnitHandle } from './unit-handle.ts'
 import type { UnitNotes } from './unit-notes.ts'
-import { bound, statement, type Statement } from './flight/wire.ts'
+import { type Bound, bound, statement, type Statement } from './flight/wire.ts'
 
 export interface TransactionSettings {
   readonly schema: string
@@ -16,6 +16,8 @@ export interface TransactionSettings {
   readonly prepares: () => boolean
   /** The statement that begins a transaction. */
   readonly begin: string
+  /** What tells the relays of new rows, to be sent behind COMMIT. Undefined: not now. */
+  readonly bell?: (() => Bound | undefined) | undefined
 }
 
 /** A transaction on a connection that is ours meanwhile. */
@@ -72,14 +74,13 @@ export function joinedTransaction(
       }
       const last = notes.last(tx)
       if (opening.state === 'begun') throwIfEnded(client)
-      const ending = opening.end([
-        ...(last?.statements ?? []),
-        bound(ownStatement('commit', named)),
-      ])
+      const statements = [...(last?.statements ?? []), bound(ownStatement('commit', named))]
+      const bell = last?.rings === true ? settings.bell?.() : undefined
+      const ending = opening.end(statements, bell)
       if (ending === undefined) return
       const { rows, tag } = await ended(client, ending, settings, { tx, broke })
       throwUnlessCommitted(tag)
-      last?.answered(rows)
+      last?.answered(rows, bell !== undefined)
     },
     [Symbol.dispose]: () => opening[Symbol.dispose](),
   }

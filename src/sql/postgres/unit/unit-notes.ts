@@ -3,8 +3,13 @@ import type { Bound } from './flight/wire.ts'
 /** Statements that a unit sends together with its commit. */
 export interface LastStatements {
   readonly statements: readonly Bound[]
-  /** Called after the commit, with the rows of those that return any, as text. */
-  readonly answered: (rows: readonly (readonly (string | null)[])[]) => void
+  /** They write rows that a relay has to look for. */
+  readonly rings: boolean
+  /**
+   * Called after the commit, with the rows of those that return any, as text. `rung`: the relays
+   * were told behind the commit.
+   */
+  readonly answered: (rows: readonly (readonly (string | null)[])[], rung: boolean) => void
 }
 
 interface Note {

@@ -36,7 +36,8 @@ export interface JoiningClient {
   readonly constructor: { readonly Query: NewQuery }
   readonly connection: Wire & {
     on(event: 'commandComplete', listener: Listener<{ readonly text: string }>): unknown
-    on(event: 'readyForQuery', listener: Listener<unknown>): unknown
+    on(event: 'readyForQuery' | 'end', listener: Listener<unknown>): unknown
+    off(event: 'readyForQuery' | 'end', listener: Listener<unknown>): unknown
   }
   query: (...given: unknown[]) => unknown
   getTransactionStatus: () => 'I' | 'T' | 'E' | null

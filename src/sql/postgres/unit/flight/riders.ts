@@ -11,27 +11,35 @@ const MOST_JOINED_BYTES = 16 * 1024
 export class Riders {
   /** Rows of those that return any, as text. */
   readonly rows: (readonly (string | null)[])[] = []
-  /** Command tag of the last one that was answered. */
+  /** Command tag of the last one that was answered, but for the bell. */
   tag = ''
   readonly #statements: readonly Bound[]
   readonly #prepared: Prepared
+  readonly #bell: Bound | undefined
   #answered = 0
 
-  constructor(statements: readonly Bound[], prepared: Prepared) {
+  /** `bell`: follows them. Whether it runs matters to nobody. */
+  constructor(statements: readonly Bound[], prepared: Prepared, bell?: Bound) {
     this.#statements = statements
     this.#prepared = prepared
+    this.#bell = bell
   }
 
-  /** How many have not been answered. */
+  /** How many have not been answered, without the bell. */
   get left(): number {
-    return this.#statements.length - this.#answered
+    return Math.max(0, this.#statements.length - this.#answered)
+  }
+
+  /** What is not answered yet, or has failed, is the bell alone. */
+  get rings(): boolean {
+    return this.#bell !== undefined && this.left === 0
   }
 
   /** The server parses only what it does not know by its name. */
   write({ stream }: Wire): void {
     const pieces: Buffer[] = []
     let size = 0
-    for (const { statement, bytes } of this.#statements) {
+    for (const { statement, bytes } of this.#all) {
       if (!this.#prepared.has(statement.name)) pieces.push(statement.parse)
       pieces.push(bytes)
       size += bytes.length
@@ -46,8 +54,12 @@ export class Riders {
   }
 
   completed(tag: string): void {
-    const { statement } = this.#statements[this.#answered++] as Bound
+    const { statement } = this.#all[this.#answered++] as Bound
     if (statement.name !== '') this.#prepared.add(statement.name)
-    this.tag = tag
+    if (this.#answered <= this.#statements.length) this.tag = tag
+  }
+
+  get #all(): readonly Bound[] {
+    return this.#bell === undefined ? this.#statements : [...this.#statements, this.#bell]
   }
 }
