@@ -104,6 +104,12 @@ export const typePages: readonly PagePlan[] = [
     parts: whole('./http'),
   },
   {
+    file: 'dashboard',
+    title: 'The dashboard',
+    intro: 'A page for operators, and the API beneath it. See [the dashboard](../dashboard.md).',
+    parts: whole('./dashboard'),
+  },
+  {
     file: 'nestjs',
     title: 'NestJS',
     intro: 'An app in a program of Nest. See [NestJS](../nestjs.md).',

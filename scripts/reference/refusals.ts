@@ -7,6 +7,7 @@ import {
   s3Bodies,
 } from '../../src/contracts/index.ts'
 import { isMersalError } from '../../src/core/errors/errors.ts'
+import { dashboard } from '../../src/dashboard/index.ts'
 import { documents } from '../../src/documents.ts'
 import { idempotency } from '../../src/http.ts'
 import { command, createRelays, event, Mersal, saga, stopOnSignals } from '../../src/index.ts'
@@ -45,6 +46,7 @@ const withStore = (given: object = {}) => new Mersal({ ...base, store: memorySto
 const pool = shaped('connect', 'on', 'off', 'end', 'getConnection')
 const sql = { pool, schema: 'app' }
 const broker = (scheme: string): object => ({ url: `${scheme}://localhost` })
+const secret = { token: 'a token of sixteen'.replaceAll(' ', '-') }
 const documentMethods = ['load', 'save', 'findWithMessages', 'removeMessages']
 const anything = { version: 1, vendor: 'none', validate: (value: unknown) => ({ value }) }
 
@@ -84,6 +86,7 @@ const asked: Readonly<Record<string, Ask>> = {
   RedisDocumentsOptions: untyped(redisDocuments, { client: shaped('sendCommand') }),
   KafkaOptions: untyped(kafkaSettings, { bootstrapServers: 'localhost:9092' }),
   InstrumentOptions: (given) => instrument(undefined, given)[Symbol.dispose](),
+  DashboardOptions: untyped(dashboard, { stores: { a: memoryStore() }, ...secret }),
   IdempotencyOptions: (given) => idempotency(app(), given),
   DocumentsOptions: untyped(documents, { ...base, storage: shaped(...documentMethods) }),
   UpdateOptions: async (given) =>

@@ -1,5 +1,5 @@
-import { oneLine } from '../lib/one-line.ts'
-import { redactor, safeJson, safeLines, secretsIn } from './safe.ts'
+import { oneLine, safeLines } from '../lib/one-line.ts'
+import { redactor, safeJson, secretsIn } from './safe.ts'
 
 export interface OutputStream {
   write(text: string, done?: (error?: Error | null) => void): unknown

@@ -13,7 +13,7 @@ import { exitCodes, UsageError } from './exit.ts'
 import { jsonOption } from './help.ts'
 import type { Loaded } from './config/load-config.ts'
 import { isoTime, type Output, table } from './output.ts'
-import { queuesOf } from './status/queues.ts'
+import { queuesOf } from '../operate/queues.ts'
 import type { Context, Verb } from './verb.ts'
 
 const text = `A pause is stored in the database. Every relay, and every app that publishes what it commits,

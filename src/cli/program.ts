@@ -1,7 +1,7 @@
 import { toError } from '../lib/async/abort.ts'
 import { suggest } from '../lib/suggest.ts'
 import { parseArguments } from './arguments.ts'
-import { describeError } from './errors.ts'
+import { describeError } from '../operate/describe-error.ts'
 import { CommandError, exitCodes, UsageError } from './exit.ts'
 import { commonOptions, programHelp, verbHelp } from './help.ts'
 import { closeConfig, type Loaded, loadConfig } from './config/load-config.ts'

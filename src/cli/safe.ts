@@ -1,14 +1,4 @@
-import { UNSAFE } from '../lib/one-line.ts'
-
-/** With escapes of JSON, four digits for each unit. */
-function escapedForJson(text: string): string {
-  return text.replace(UNSAFE, (char) =>
-    char
-      .split('')
-      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-      .join(''),
-  )
-}
+import { safeLines } from '../lib/one-line.ts'
 
 /**
  * JSON in which every character of these kinds is escaped, so that it parses to the same value,
@@ -23,11 +13,6 @@ export function safeJson(
     typeof item === 'bigint' ? item.toString() : typeof item === 'string' ? redact(item) : item
   // Line breaks stand only between values; inside of texts JSON has escaped them.
   return safeLines(JSON.stringify(value, plain, indent))
-}
-
-/** Text of others, which may be lines of JSON: everything but line breaks is made safe. */
-export function safeLines(text: string): string {
-  return text.split('\n').map(escapedForJson).join('\n')
 }
 
 /** Shorter than this, a secret would hide half of the output. */

@@ -11,5 +11,6 @@ export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   replay: async () => (await import('./dead/replay.ts')).replay,
   dead: async () => (await import('./dead/dead.ts')).dead,
   saga: async () => (await import('./status/sagas.ts')).saga,
+  dashboard: async () => (await import('./dashboard/dashboard.ts')).dashboard,
   doctor: async () => (await import('./doctor/doctor.ts')).doctor,
 }

@@ -15,3 +15,18 @@ function escaped(char: string): string {
 export function oneLine(text: string): string {
   return text.replace(UNSAFE, escaped)
 }
+
+/** With escapes of JSON, four digits for each unit. */
+function escapedForJson(text: string): string {
+  return text.replace(UNSAFE, (char) =>
+    char
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  )
+}
+
+/** Text of others, which may be lines of JSON: everything but line breaks is made safe. */
+export function safeLines(text: string): string {
+  return text.split('\n').map(escapedForJson).join('\n')
+}

@@ -1,6 +1,6 @@
 import { configOfEnv } from '../../src/cli/config/env-config.ts'
 import { createOutput } from '../../src/cli/output.ts'
-import { describeError } from '../../src/cli/errors.ts'
+import { describeError } from '../../src/operate/describe-error.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { parseAddress } from '../../src/transports/rabbitmq/connection/address.ts'
 import { toError } from '../../src/lib/async/abort.ts'

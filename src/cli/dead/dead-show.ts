@@ -1,7 +1,7 @@
 import { TextDecoder } from 'node:util'
 import type { DeadLetter, DeadLetterBox } from '../../core/dead-letter.ts'
 import type { Arguments } from '../arguments.ts'
-import { type LetterFilter, matches, walk } from './dead-letters.ts'
+import { findLetter, type LetterFilter, matches, walk } from '../../operate/letters.ts'
 import { CommandError, exitCodes } from '../exit.ts'
 import { isoTime, type Output, table } from '../output.ts'
 import type { Context } from '../verb.ts'
@@ -151,21 +151,7 @@ function bodyText(body: Uint8Array): string {
 }
 
 async function find(box: DeadLetterBox, key: string, args: Arguments): Promise<DeadLetter> {
-  // Most keys are numbers in order: then the one before leads to it at once.
-  const before =
-    /^\d{1,15}$/.test(key) && Number(key) > 1 && box.pass === undefined
-      ? String(Number(key) - 1)
-      : undefined
-  const [guess] = before === undefined ? [] : await box.list({ limit: 1, after: before })
-  if (guess?.key === key) return guess
-  const found: DeadLetter[] = []
-  await walk(box, {
-    decide(letter) {
-      if (letter.key !== key) return 'keep'
-      found.push(letter)
-      return 'stop'
-    },
-  })
-  if (found[0] !== undefined) return found[0]
+  const found = await findLetter(box, key)
+  if (found !== undefined) return found
   throw new CommandError(`there is no dead letter '${key.slice(0, 100)}'${elsewhere(args)}`)
 }

@@ -10,14 +10,14 @@ import {
   changeNamed,
   countLetters,
   type LetterFilter,
-} from './dead-letters.ts'
+} from '../../operate/letters.ts'
 import { elsewhere, list, show } from './dead-show.ts'
-import { describeError } from '../errors.ts'
+import { describeError } from '../../operate/describe-error.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
 import { jsonOption, yesOption } from '../help.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { countOf, type Output, table } from '../output.ts'
-import { incomingJson, problemLines, queuesOf, withDeadLetters } from '../status/queues.ts'
+import { incomingJson, problemLines, queuesOf, withDeadLetters } from '../../operate/queues.ts'
 import type { Context, Verb } from '../verb.ts'
 
 export const dead: Verb = {

@@ -1,6 +1,6 @@
 import type { Finding, KeyOverview, OutboxOverview } from '../../core/operations.ts'
 import { countOf } from '../output.ts'
-import type { TransportQueues } from '../status/queues.ts'
+import type { TransportQueues } from '../../operate/queues.ts'
 
 /** Most messages that are named of each kind. */
 const MOST = 10

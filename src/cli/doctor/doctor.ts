@@ -12,13 +12,13 @@ import {
 } from '../config/access.ts'
 import { examineOutbox, examineQueues } from './doctor-messages.ts'
 import { examinePackages } from './doctor-packages.ts'
-import { describeError } from '../errors.ts'
+import { describeError } from '../../operate/describe-error.ts'
 import { brokerVariables } from '../adapters.ts'
 import { exitCodes } from '../exit.ts'
 import { jsonOption } from '../help.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { countOf, type Output } from '../output.ts'
-import { queuesOf } from '../status/queues.ts'
+import { queuesOf } from '../../operate/queues.ts'
 import type { Context, Verb } from '../verb.ts'
 
 export const doctor: Verb = {

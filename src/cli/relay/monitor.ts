@@ -1,6 +1,5 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { CommandError } from '../exit.ts'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type Listening, listenAt, type ListenPlace } from '../listen.ts'
 
 export interface Readiness {
   readonly ready: boolean
@@ -15,51 +14,12 @@ export interface MonitorParts {
   readonly metrics: () => Promise<string>
 }
 
-export interface Monitor extends AsyncDisposable {
-  readonly address: string
-}
-
-export interface MonitorPlace {
-  readonly host: string
-  readonly port: number
-  /** Take any free port if this one is taken. */
-  readonly elsewhere: boolean
-}
-
 /** Serves /healthz, /readyz and /metrics. */
-export async function openMonitor(parts: MonitorParts, place: MonitorPlace): Promise<Monitor> {
+export async function openMonitor(parts: MonitorParts, place: ListenPlace): Promise<Listening> {
   const server = createServer((request, response) => void answer(parts, request, response))
   server.requestTimeout = 10_000
   server.headersTimeout = 10_000
-  try {
-    await listen(server, place.host, place.port)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'EADDRINUSE' || !place.elsewhere)
-      throw new CommandError(
-        `port ${place.port} of ${place.host} cannot be used: ${code ?? 'unknown error'}`,
-      )
-    await listen(server, place.host, 0)
-  }
-  const { address, port, family } = server.address() as AddressInfo
-  return {
-    address: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      server.closeAllConnections()
-      await closed
-    },
-  }
-}
-
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
+  return await listenAt(server, place)
 }
 
 function send(response: ServerResponse, status: number, type: string, text: string): void {

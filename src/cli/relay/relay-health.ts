@@ -2,7 +2,7 @@ import type { RelayStore } from '../../outbox/many-stores/relays-options.ts'
 import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
 import { exposition, type Metric, type Sample } from '../../metrics/exposition.ts'
 import type { MonitorParts, Readiness } from './monitor.ts'
-import type { TransportQueues } from '../status/queues.ts'
+import type { TransportQueues } from '../../operate/queues.ts'
 import { nowAndThen } from '../../metrics/now-and-then.ts'
 import {
   mergedMetrics,

@@ -7,11 +7,12 @@ import { brokerVariables } from '../adapters.ts'
 import { CommandError, exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { relayLogger } from './relay-logger.ts'
-import { type MonitorPlace, openMonitor } from './monitor.ts'
+import type { ListenPlace } from '../listen.ts'
+import { openMonitor } from './monitor.ts'
 import { type Once, type OnceOptions, runOnce } from './once.ts'
 import { watchParent } from './parent.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
-import { queuesOf } from '../status/queues.ts'
+import { queuesOf } from '../../operate/queues.ts'
 import { createRelayMetrics } from '../../metrics/relay-metrics.ts'
 
 /** The port that Prometheus exporters of OpenTelemetry use. */
@@ -158,7 +159,7 @@ function watchedOf(
 }
 
 /** Where /healthz, /readyz and /metrics listen. */
-function placeOf(args: Context['args']): MonitorPlace {
+function placeOf(args: Context['args']): ListenPlace {
   return {
     host: args.text('host') ?? '127.0.0.1',
     port: args.number('port') ?? PORT,

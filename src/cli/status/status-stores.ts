@@ -4,7 +4,7 @@ import { systemClock } from '../../lib/async/clock.ts'
 import type { ServedStore } from '../../outbox/many-stores/relays-options.ts'
 import { openStore, operation } from '../config/access.ts'
 import type { ToolStore } from '../config/config.ts'
-import { describeError } from '../errors.ts'
+import { describeError } from '../../operate/describe-error.ts'
 import { exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { duration, type Output, table } from '../output.ts'
@@ -14,7 +14,7 @@ import {
   problemLines,
   queuesOf,
   type TransportQueues,
-} from './queues.ts'
+} from '../../operate/queues.ts'
 import type { Context } from '../verb.ts'
 
 interface Line {

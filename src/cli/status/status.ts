@@ -10,7 +10,7 @@ import {
   problemLines,
   queuesOf,
   type TransportQueues,
-} from './queues.ts'
+} from '../../operate/queues.ts'
 import { statusOfStores } from './status-stores.ts'
 import type { Context, Verb } from '../verb.ts'
 

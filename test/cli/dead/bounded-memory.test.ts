@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { changeLetters, walk } from '../../../src/cli/dead/dead-letters.ts'
+import { changeLetters, walk } from '../../../src/operate/letters.ts'
 import type { DeadLetter, DeadLetterBox } from '../../../src/index.ts'
 import { sqlite } from '../../../src/sqlite.ts'
 import { message } from '../stores.ts'

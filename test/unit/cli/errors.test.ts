@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MersalError } from '../../../src/index.ts'
-import { describeError } from '../../../src/cli/errors.ts'
+import { describeError } from '../../../src/operate/describe-error.ts'
 
 /** As drivers throw them. */
 const thrown = (message: string, fields: object): Error => Object.assign(new Error(message), fields)

@@ -1,4 +1,4 @@
-import type { DeadLetter, DeadLetterBox, DeadLetterFate } from '../../core/dead-letter.ts'
+import type { DeadLetter, DeadLetterBox, DeadLetterFate } from '../core/dead-letter.ts'
 
 /** Every condition that is given must hold. */
 export interface LetterFilter {
@@ -146,4 +146,24 @@ export async function changeNamed(
   for (let start = 0; start < asked.length; start += PAGE.most)
     changed += await box[fate](asked.slice(start, start + PAGE.most))
   return { changed, asked: asked.length }
+}
+
+/** One letter by its key. */
+export async function findLetter(box: DeadLetterBox, key: string): Promise<DeadLetter | undefined> {
+  // Most keys are numbers in order: then the one before leads to it at once.
+  const before =
+    /^\d{1,15}$/.test(key) && Number(key) > 1 && box.pass === undefined
+      ? String(Number(key) - 1)
+      : undefined
+  const [guess] = before === undefined ? [] : await box.list({ limit: 1, after: before })
+  if (guess?.key === key) return guess
+  const found: DeadLetter[] = []
+  await walk(box, {
+    decide(letter) {
+      if (letter.key !== key) return 'keep'
+      found.push(letter)
+      return 'stop'
+    },
+  })
+  return found[0]
 }

@@ -1,14 +1,19 @@
-import type { OutboxOverview, QueueOverview } from '../../core/operations.ts'
-import type { Transport } from '../../core/transport.ts'
-import { toError } from '../../lib/async/abort.ts'
-import { systemClock } from '../../lib/async/clock.ts'
-import type { Served } from '../config/access.ts'
-import type { MersalConfig } from '../config/config.ts'
-import { describeError } from '../errors.ts'
+import type { OutboxOverview, QueueOverview, StoreOperations } from '../core/operations.ts'
+import type { Transport } from '../core/transport.ts'
+import { toError } from '../lib/async/abort.ts'
+import { systemClock } from '../lib/async/clock.ts'
+import { describeError } from './describe-error.ts'
 
 /** Each may cost a broker some questions. */
 const MOST_NAMES = 200
 const LONGEST_MS = 5000
+
+/** A database and its brokers, as far as this looks at them. */
+export interface QueuePlace {
+  readonly store: { readonly operations?: StoreOperations }
+  /** By the name in destinations. */
+  readonly transports: ReadonlyMap<string, Transport>
+}
 
 /** The queues of one transport, or why they cannot be looked at. */
 export interface TransportQueues {
@@ -23,8 +28,8 @@ export interface TransportQueues {
  * outbox, if it has just been counted.
  */
 export async function queuesOf(
-  config: Pick<MersalConfig, 'queues'>,
-  served: readonly Pick<Served, 'store' | 'transports'>[],
+  config: { readonly queues?: readonly string[] },
+  served: readonly QueuePlace[],
   {
     asked = [],
     counted,
@@ -54,7 +59,7 @@ export async function queuesOf(
  * sees elsewhere.
  */
 async function knownTo(
-  { store }: Pick<Served, 'store'>,
+  { store }: Pick<QueuePlace, 'store'>,
   counted: OutboxOverview | undefined,
 ): Promise<(transport: string) => readonly string[]> {
   const { consumers, overview, schema } = store.operations ?? {}

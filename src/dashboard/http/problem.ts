@@ -1,0 +1,36 @@
+import { errorCode } from '../../core/errors/error-text.ts'
+import { isMersalError } from '../../core/errors/errors.ts'
+
+/** An answer that is no result: what a client is told, in words of our own. */
+export class Problem extends Error {
+  override readonly name = 'Problem'
+  readonly status: number
+  readonly code: string
+
+  constructor(status: number, code: string, text: string) {
+    super(text)
+    this.status = status
+    this.code = code
+  }
+}
+
+export const problem = (status: number, code: string, text: string): Problem =>
+  new Problem(status, code, text)
+
+/**
+ * What is told of any failure: of one that is not ours the code alone, since even a masked text of a
+ * server may name what nobody should read here.
+ */
+export function problemOf(thrown: unknown): Problem {
+  if (thrown instanceof Problem) return thrown
+  return problem(503, 'away', awayText(thrown))
+}
+
+/** Why a database or a broker has no answer. */
+export function awayText(thrown: unknown): string {
+  if (thrown instanceof Problem) return thrown.message
+  if (isMersalError(thrown, 'MERSAL_SCHEMA_TOO_NEW'))
+    return 'Its tables are newer than this version of Mersal.'
+  const code = errorCode(thrown)
+  return `It does not answer as it should (${code === 'none' ? 'an error without a code' : code}).`
+}
