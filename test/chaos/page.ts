@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MatrixResult } from '../crash-matrix/matrix.ts'
 import { matrixSection } from '../crash-matrix/table.ts'
+import { type GuardsResult, type ProgramsResult, programsSection } from '../user-code/table.ts'
 import { nemeses } from './nemeses/all.ts'
 import {
   promises,
@@ -163,6 +164,7 @@ after every action. The promises are those of [guarantees](guarantees.md). A run
 
 ${parts.join('\n')}
 ${matrices.map(({ file, title }) => matrixPart(file, title)).join('')}${mutantSection(read('mutants.json') as Mutants)}
+${programsSection(read('programs.json') as ProgramsResult, read('guards.json') as GuardsResult)}
 ## What was not tried
 
 ${never.map((text) => `- ${text}`).join('\n')}

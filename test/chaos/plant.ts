@@ -48,6 +48,8 @@ async function suiteFails(folder: string, suite: string): Promise<boolean> {
       suite,
       // A bug may make tests wait for ever.
       `--testTimeout=${LONGEST_TEST_MS}`,
+      // Runs beside each other would clear away what the other one has kept.
+      `--fsModuleCachePath=${join(folder, '.vitest-cache')}`,
       '--reporter=json',
       `--outputFile=${report}`,
     ],

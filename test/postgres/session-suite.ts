@@ -371,7 +371,9 @@ export function sessionScenarios<Tx>(
       abilities: {
         ends: library.end !== undefined,
         savepoints: true,
-        slips: library.writesUntilCommit !== true && library.failsAlone !== true,
+        ...(library.writesUntilCommit === true
+          ? {}
+          : { slips: library.failsAlone === true ? ['write'] : ['fail', 'write'] }),
         ...(library.savepointDepth === undefined ? {} : { depth: library.savepointDepth }),
       },
       // One after the other: keys of within() are locked one by one, so that two of them may wait

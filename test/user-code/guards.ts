@@ -41,7 +41,7 @@ export const guards: readonly Guard[] = [
       "if (allowed === undefined && end === 'never')",
     ],
   ),
-  guard('G2', 'the same, by pg', ['pg'], [pgHandle, refusalIs, never]),
+  guard('G2', 'the same, by pg', ['pg', 'pg one by one'], [pgHandle, refusalIs, never]),
   guard(
     'G3',
     'the same, by SQLite',
@@ -81,7 +81,7 @@ export const guards: readonly Guard[] = [
   guard(
     'G9',
     'COMMIT answered with ROLLBACK is no commit',
-    ['pg'],
+    ['pg', 'pg one by one'],
     [
       'sql/postgres/unit/transaction.ts',
       "if (command === 'COMMIT') return",
@@ -97,7 +97,7 @@ export const guards: readonly Guard[] = [
   guard(
     'G11',
     'the same, by pg',
-    ['pg'],
+    ['pg', 'pg one by one'],
     [pgHandle, 'this.#revoked = true', 'this.#revoked = false'],
   ),
   guard(
@@ -131,7 +131,7 @@ export const guards: readonly Guard[] = [
   guard(
     'G16',
     'the same, by pg',
-    ['pg'],
+    ['pg', 'pg one by one'],
     [
       'sql/postgres/unit/client-session.ts',
       '    handle.revoke()\n    if (handle.ended()) {',
@@ -310,6 +310,11 @@ export const guards: readonly Guard[] = [
     ],
     ['app/unit/flush.ts', '  link.throwIfAborted()\n  if (messages', '  if (messages'],
     ['app/unit/flush.ts', '    link.throwIfAborted()\n    return', '    return'],
+    [
+      'stores/memory.ts',
+      '      result = await work(tx)\n      signal?.throwIfAborted()\n',
+      '      result = await work(tx)\n',
+    ],
   ),
   guard(
     'G34',

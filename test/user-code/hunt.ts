@@ -35,6 +35,8 @@ export async function runOn(
       vitest,
       'run',
       ...given,
+      // Runs beside each other would clear away what the other one has kept.
+      `--fsModuleCachePath=${join(folder === root ? join(root, 'node_modules') : folder, '.vitest-cache')}`,
       join('test', file),
       '-t',
       suite === undefined ? title : `${suite}.*${title}`,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setImmediate as nextTurn } from 'node:timers'
 import type { Mersal } from '../../src/index.ts'
-import { Happened, SlowlyHappened } from './happened.ts'
+import { Happened, typeOf } from './happened.ts'
 import type { Here, Inside } from './here.ts'
 import { later } from './late.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
@@ -55,9 +55,11 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
       here.abort()
       await sleep(20)
       return await plainPair(step.tag, here)
+    case 'hasty':
+      return await hasty(step.tag, here)
     case 'slip':
       // The work has ended by then: nothing waits between this step and its end.
-      return void nextTurn(() => void library.fail(here.whole).catch(() => {}))
+      return void nextTurn(() => void slip(step, here).catch(() => {}))
     case 'late':
       return void trace.late.push(later(step, here))
     default:
@@ -72,8 +74,20 @@ async function row<Tx>(tag: string, { library, tx, trace, scope }: Here<Tx>): Pr
   trace.rows.push({ tag, scope })
 }
 
+/** Its statement has been sent, and the answer is not there. */
+async function hasty<Tx>(tag: string, { library, tx, trace }: Here<Tx>): Promise<void> {
+  trace.hasty.push(tag)
+  void library.insert(tx, tag).catch(() => {})
+  await new Promise<void>((resolve) => void nextTurn(resolve))
+}
+
+const slip = async <Tx>(
+  { what, tag }: Extract<Step, { kind: 'slip' }>,
+  { library, whole }: Here<Tx>,
+): Promise<void> => (what === 'fail' ? library.fail(whole) : library.insert(whole, tag))
+
 const plainPair = <Tx>(tag: string, here: Here<Tx>): Promise<void> =>
-  pair({ kind: 'pair', tag, key: undefined, via: viaOf(here), forgets: false, slow: false }, here)
+  pair({ kind: 'pair', tag, key: undefined, via: viaOf(here), forgets: false, slow: 'no' }, here)
 
 async function pair<Tx>(
   { tag, key, via, forgets, slow }: Extract<Step, { kind: 'pair' }>,
@@ -81,8 +95,7 @@ async function pair<Tx>(
 ): Promise<void> {
   await row(tag, here)
   const options = key === undefined ? {} : { partitionKey: key }
-  const type = slow ? SlowlyHappened : Happened
-  const sending = senderOf(via, here).publish(type, { tag }, options)
+  const sending = senderOf(via, here).publish(typeOf(slow), { tag }, options)
   if (forgets) {
     const ours = here.sender !== undefined && (via !== 'within' || here.tx === here.whole)
     here.trace.loose.push({ tag, ours })

@@ -61,7 +61,7 @@ function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found
       'row',
       trace.rows.filter(isAlive).map(({ tag }) => tag),
       found.rows,
-      [],
+      trace.hasty,
       wrong,
     )
     compare(
@@ -123,6 +123,7 @@ function isClean(steps: readonly Step[]): boolean {
       case 'end':
       case 'outlive':
       case 'abort':
+      case 'hasty':
       case 'slip':
         return false
       default:

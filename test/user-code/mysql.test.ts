@@ -45,7 +45,7 @@ describe.skipIf(!present)('programs on MySQL', () => {
     await expectNothingWrong({
       store,
       library,
-      abilities: { ends: true, savepoints: true, unseen: true },
+      abilities: { ends: true, savepoints: true, unseen: true, slips: ['write'] },
       // Keys of within() are locked one by one, so that two of them may wait for each other.
       atOnce: 1,
       rows: async () =>

@@ -19,7 +19,8 @@ const onMysql = (name: string, file: string): Place => ({
 })
 
 export const places: readonly Place[] = [
-  { name: 'pg', file: stores, suite: 'programs on pg' },
+  { name: 'pg', file: stores, suite: 'programs on pg ' },
+  { name: 'pg one by one', file: stores, suite: 'programs on pg, one statement after the other' },
   { name: 'node:sqlite', file: stores, suite: 'by node:sqlite' },
   { name: 'better-sqlite3', file: stores, suite: 'by better-sqlite3' },
   { name: 'memory', file: stores, suite: 'programs on the memory store' },

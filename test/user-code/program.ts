@@ -4,7 +4,8 @@
 export type Step =
   /**
    * A row and its message. `forgets`: the promise of the message is not awaited. `slow`: its schema
-   * waits, so that the message is known only some turns later.
+   * waits, so that the message is known only some turns later, or when the connection has long gone
+   * to somebody else.
    */
   | {
       readonly kind: 'pair'
@@ -12,7 +13,7 @@ export type Step =
       readonly key: string | undefined
       readonly via: Via
       readonly forgets: boolean
-      readonly slow: boolean
+      readonly slow: Slow
     }
   /** A row without a message. */
   | { readonly kind: 'row'; readonly tag: string }
@@ -60,8 +61,10 @@ export type Step =
   | { readonly kind: 'outlive'; readonly tag: string }
   /** The transaction is given up by its signal; the program goes on, and then writes and sends. */
   | { readonly kind: 'abort'; readonly tag: string }
-  /** A statement that fails, sent between the end of the work and the COMMIT. */
-  | { readonly kind: 'slip' }
+  /** A row that nobody awaits, on its way when the work ends. */
+  | { readonly kind: 'hasty'; readonly tag: string }
+  /** A statement that is sent between the end of the work and the COMMIT. */
+  | { readonly kind: 'slip'; readonly what: Slip; readonly tag: string }
   /** Kept for after the end. `neighbour`: while another transaction of the app is open. */
   | {
       readonly kind: 'late'
@@ -69,6 +72,11 @@ export type Step =
       readonly tag: string
       readonly neighbour: boolean
     }
+
+/** It fails, or writes a row. */
+export type Slip = 'fail' | 'write'
+
+export type Slow = 'no' | 'turns' | 'long'
 
 export type Late = 'row' | 'message' | 'within' | 'join' | 'savepoint' | 'after commit'
 
@@ -100,10 +108,10 @@ export interface Abilities {
   /** Has errors with which the database rolls back all of the transaction. */
   readonly undone?: boolean
   /**
-   * A statement that fails fails the transaction, and the library can tell those of the work from
-   * its own until the COMMIT.
+   * The library can tell statements of the work from its own until the COMMIT: which of them are
+   * tried there. One that fails harms nobody where it does not fail the transaction.
    */
-  readonly slips?: boolean
+  readonly slips?: readonly Slip[]
 }
 
 const ENDS = ['commit', 'rollback', 'COMMIT;', '/* so */ end', 'rollback; begin'] as const
@@ -132,7 +140,7 @@ export function randomProgram(
     if (silent) return [{ kind: 'row', tag: tag() }]
     const via = ours ? pick<Via>('sender', 'ambient', 'within') : 'within'
     const forgets = once(ours ? 0.06 : 0.2)
-    const slow = chance(forgets ? 0.5 : 0.15)
+    const slow = !chance(forgets ? 0.7 : 0.15) ? 'no' : forgets && chance(0.6) ? 'long' : 'turns'
     const key = chance(0.5) ? `key-${pick(1, 2, 3)}` : undefined
     const made: Step = { kind: 'pair', tag: tag(), key, via, forgets, slow }
     // Nobody waits for the message, and the transaction is over at once.
@@ -176,6 +184,11 @@ export function randomProgram(
   const several = (depth: number): Step[] =>
     Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth)).flat()
   const steps = several(0)
-  if (ours && slips === true && once(silent ? 0.5 : 0.03)) steps.push({ kind: 'slip' })
+  if (ours && slips !== undefined && once(silent ? 0.5 : 0.03)) {
+    const slip: Step = { kind: 'slip', what: pick(...slips), tag: tag() }
+    // Its first statement, and so the BEGIN, may be on its way still when the work ends.
+    if (silent && chance(0.3)) return { name, road, steps: [{ kind: 'hasty', tag: tag() }, slip] }
+    steps.push(slip)
+  }
   return { name, road, steps }
 }

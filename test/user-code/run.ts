@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { command, type CommandType, Mersal, type Store, silentLogger } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
-import { Happened } from './happened.ts'
+import { Happened, noteEnd } from './happened.ts'
 import type { Library } from './here.ts'
 import { perform } from './interpreter.ts'
 import { type Found, judge } from './judge.ts'
@@ -133,6 +133,7 @@ async function finish<Tx>(
         return program.road satisfies never
     }
   })
+  noteEnd()
   for (const { neighbour, run } of trace.late) {
     // Some libraries do not answer a late statement.
     const late = (): Promise<unknown> =>

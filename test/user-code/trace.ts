@@ -20,6 +20,8 @@ export interface Trace {
    * taken it, and not a transaction inside that a library has made.
    */
   readonly loose: { readonly tag: string; readonly ours: boolean }[]
+  /** Rows that may or may not be stored: nobody waited for them. */
+  readonly hasty: string[]
   /** Rows whose message was refused, and the program went on. */
   readonly spoiled: Done[]
   /** Transactions of somebody else, each with a row and a message of this name. */
@@ -38,6 +40,7 @@ export const newTrace = (): Trace => ({
   rows: [],
   messages: [],
   loose: [],
+  hasty: [],
   spoiled: [],
   separate: [],
   accepted: [],
