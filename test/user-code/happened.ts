@@ -33,8 +33,7 @@ const slowly = (wait: () => Promise<unknown>): EventType<Body> =>
   })
 
 const someTurns = async (): Promise<void> => {
-  for (let turn = 0; turn < 8; turn++)
-    await new Promise<void>((resolve) => void nextTurn(resolve))
+  for (let turn = 0; turn < 8; turn++) await new Promise<void>((resolve) => void nextTurn(resolve))
 }
 
 const waiting = new Set<() => void>()
