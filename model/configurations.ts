@@ -161,6 +161,12 @@ export const negative: readonly Configuration[] = [
     breaks: ['inversion'],
   },
   {
+    name: 'goes-on-behind-refusal',
+    says: 'a key pipelined to a broker that keeps the order, and takes what follows a refusal',
+    flags: { ...twoMessages, GOES_ON: true },
+    breaks: ['inversion'],
+  },
+  {
     name: 'no-deadline',
     says: 'published after the deadline',
     flags: { ...faultFree, MESSAGES: 2, KEYS: 1, NO_DEADLINE: true },

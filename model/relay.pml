@@ -9,9 +9,13 @@ inline leave(r, p) {
 #endif
 }
 
-/* Row p goes back, and the later rows of its key with it. */
+/*
+ * Row p goes back, and the later rows of its key with it. GOES_ON: a broker that takes what a call has
+ * sent behind a message that it has refused, in the order of the call.
+ */
 inline giveBack(r, p, queue) {
   leave(r, p);
+#ifndef GOES_ON
   for (j : 0 .. MESSAGES - 1) {
     if
     :: j > p && has(todo[r], j) && keyAt(j) == keyAt(p) && keyAt(p) != 0 ->
@@ -20,6 +24,7 @@ inline giveBack(r, p, queue) {
     :: else
     fi
   }
+#endif
   queue = queue | BIT(p);
   j = 0
 }

@@ -4,8 +4,8 @@ import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
-// Also right in a bundle in bench/results.
-const folder = fileURLToPath(new URL('.', import.meta.url))
+// Also right in a bundle, which lies in bench/results.
+const folder = fileURLToPath(new URL('../peers/', import.meta.url))
 const require = createRequire(`${folder}package.json`)
 
 /** Installs what `package-lock.json` of this folder says, unless all of it is there. */
