@@ -32,6 +32,7 @@ export type {
   MersalOptions,
   OutboxConfig,
   ReceiveOptions,
+  LimitOptions,
   RetryOptions,
   Route,
   SendOptions,

@@ -42,7 +42,8 @@ export const typePages: readonly PagePlan[] = [
     file: 'receiving',
     title: 'Receiving',
     intro: 'Handlers, what they are given, when a message comes again, and steps around them.',
-    parts: main(`Handler HandlerContext HandleOptions RetryOptions ReceiveOptions Backoff reject
+    parts:
+      main(`Handler HandlerContext HandleOptions RetryOptions LimitOptions ReceiveOptions Backoff reject
       retryLater HandlingStep HandlingContext Step IncomingStep IncomingContext OutgoingStep
       OutgoingContext`),
   },

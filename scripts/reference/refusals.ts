@@ -59,6 +59,7 @@ const asked: Readonly<Record<string, Ask>> = {
   Backoff: (given) => app({ receive: { backoff: { firstMs: 1000, longestMs: 60_000, ...given } } }),
   HandleOptions: (given) => app().handle(Example, () => {}, given),
   RetryOptions: (retry) => app().handle(Example, () => {}, { retry }),
+  LimitOptions: (limit) => app().handle(Example, () => {}, { limit }),
   SendOptions: async (given) =>
     await withStore().transaction(async (_tx, { publish }) => await publish(Happened, {}, given)),
   TransactionOptions: async (given) => await withStore().transaction(async () => {}, given),

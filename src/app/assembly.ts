@@ -5,6 +5,7 @@ import { Lifecycle } from './lifecycle.ts'
 import type { AttemptPorts } from './receive/attempt.ts'
 import { Once } from './once/once.ts'
 import { Handlers } from './receive/handlers.ts'
+import { Limits } from './receive/limits/limits.ts'
 import { Receiver } from './receive/receiver.ts'
 import { storeGate } from './receive/store-away/probe.ts'
 import { Subscriptions } from './receive/subscriptions.ts'
@@ -73,7 +74,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     runUnit: runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units)),
     senders: makers,
   }
-  const receiving = { handlers, gate: storeGate(settings), refuse: refusing(sending) }
+  const limits = new Limits({ ...settings, ofTypes: () => handlers.limits() })
+  const receiving = { handlers, gate: storeGate(settings), refuse: refusing(sending), limits }
   const receiver = new Receiver({ ...attempts, ...receiving, forced: forced.signal })
   const sagas = new Sagas<Tx>(settings, handlers)
   const open = opening(settings, outbox, sagas)

@@ -1,10 +1,41 @@
 import type { OnExpired } from '../core/messages/expiry.ts'
+import type { Envelope } from '../core/messages/message.ts'
 import type { Backoff } from '../lib/async/backoff.ts'
+
+/**
+ * A limit on how fast messages are handled. It holds in each process of the app by itself, and
+ * counts deliveries: a duplicate and each further try count again.
+ *
+ * A message that has to wait is charged no attempt. It waits in memory for up to two minutes, or
+ * goes back to its queue and comes again later; others pass it meanwhile.
+ */
+export interface LimitOptions {
+  /** Messages handled at one time. From 1 to `receive.concurrency`. Default: no limit of its own. */
+  readonly concurrency?: number
+  /**
+   * Messages that begin in a second, evenly: in any second at most a twentieth and one more. From
+   * 0.001 to 10,000; 0.1 is one in ten seconds. With it there are no tries at once
+   * (`receive.immediateRetries`): each try waits for its turn. Default: no rate.
+   */
+  readonly perSecond?: number
+  /**
+   * What has this limit for itself: 'key' is each partition key, a function names the group of a
+   * message. A message without a key, or for which the function returns undefined, is not limited.
+   * A function that throws, or returns something else, is logged as an error, and such messages
+   * share one limit. Default: all messages together.
+   */
+  readonly by?: 'key' | ((message: Envelope) => string | undefined)
+}
 
 /** How an app receives. Every time is in milliseconds. */
 export interface ReceiveOptions {
   /** Messages handled at one time. From 1 to 10,000. Default 10. */
   readonly concurrency?: number
+  /**
+   * Limits for the messages of all types together, beside those of each type (`limit` of
+   * `handle()`). At most 10. Default none.
+   */
+  readonly limit?: LimitOptions | readonly LimitOptions[]
   /**
    * A handler that takes longer has failed, and its `signal` aborts. From 1 to a day. Default
    * 30,000.
@@ -61,6 +92,11 @@ export interface HandleOptions {
   readonly batch?: number
   /** When a message of this type is tried again. Default: by the options in `receive`. */
   readonly retry?: RetryOptions
+  /**
+   * How many messages of this type are handled at one time, and in a second; at most 10 limits,
+   * all of which hold. Default: only those in `receive`.
+   */
+  readonly limit?: LimitOptions | readonly LimitOptions[]
 }
 
 /**

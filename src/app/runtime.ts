@@ -21,7 +21,7 @@ import type { OpenUnits } from './unit/open-units.ts'
 export interface RuntimePorts<Tx> {
   readonly settings: Settings<Tx>
   readonly subscriptions: Subscriptions
-  readonly receiver: Pick<Receiver<Tx>, 'deliver' | 'idle' | 'stopWaiting'>
+  readonly receiver: Pick<Receiver<Tx>, 'deliver' | 'idle' | 'stopWaiting' | 'waiting'>
   readonly units: Pick<OpenUnits<Tx>, 'idle'>
   readonly relay: AppRelay
   /** Removes answers of requests that were kept long enough. */
@@ -72,7 +72,7 @@ export class Runtime<Tx> implements Startable {
     this.#warn()
     await runStartHooks(settings, signal)
     const deliver = receiver.deliver.bind(receiver)
-    this.#intakes = createIntakes({ settings, subscriptions, deliver })
+    this.#intakes = createIntakes({ settings, subscriptions, deliver, waiting: receiver.waiting })
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
     this.#inOwnContext(() => this.#startRelay())
     for (const intake of this.#intakes)

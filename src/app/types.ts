@@ -11,10 +11,10 @@ import type { Transport } from '../core/transport.ts'
 import type { HandlingStep } from './receive/handling-steps.ts'
 import type { CheckBodies } from './send/outgoing.ts'
 import type { IdempotencyConfig, LifecycleHook, OutboxConfig } from './configs.ts'
-import type { HandleOptions, ReceiveOptions, RetryOptions } from './handle-options.ts'
+import type { HandleOptions, LimitOptions, ReceiveOptions, RetryOptions } from './handle-options.ts'
 import type { Sender, UnitSender } from './senders.ts'
 
-export type { HandleOptions, ReceiveOptions, RetryOptions }
+export type { HandleOptions, LimitOptions, ReceiveOptions, RetryOptions }
 export type { IdempotencyConfig, LifecycleHook, OutboxConfig }
 export type { Address, SendOptions, TransactionSender } from './senders.ts'
 export type { Sender, UnitSender }

@@ -4,6 +4,7 @@ import { checkNumber, checkOptions } from '../../core/options.ts'
 import { printable } from '../../lib/text.ts'
 import { checkMessageType } from '../send/messages.ts'
 import type { HandleOptions, Handler } from '../types.ts'
+import { type Limit, type LimitFacts, limitsOf } from './limits/options.ts'
 import { type HandlingStep, withSteps } from './handling-steps.ts'
 import { type RetryFacts, type TypeRetries, retriesOf } from './retries/policies.ts'
 
@@ -13,11 +14,14 @@ export interface Registration<Tx> {
   /** Most messages that share one transaction. */
   readonly batch: number
   readonly retries: TypeRetries
+  readonly limits: readonly Limit[]
 }
 
 /** What a registration depends on. */
 export type HandlerFacts<Tx> = RetryFacts &
-  BatchFacts & {
+  BatchFacts &
+  Omit<LimitFacts, 'concurrency'> & {
+    readonly receive: { readonly limits: readonly Limit[] }
     /** Steps around every handler. */
     readonly handling: readonly HandlingStep<Tx>[]
   }
@@ -55,13 +59,24 @@ export class Handlers<Tx> {
       )
     }
     const call = `handle('${type.name}')`
-    checkOptions(call, options, ['batch', 'retry'])
+    checkOptions(call, options, ['batch', 'retry', 'limit'])
+    const { receive } = this.#facts
+    const limits = limitsOf(`${call}.limit`, options.limit, { ...this.#facts, ...receive })
+    const retries = retriesOf(call, options.retry, this.#facts)
+    const isPaced = [...receive.limits, ...limits].some(({ intervalMs }) => intervalMs > 0)
     this.#byName.set(type.name, {
       type,
       handler: withSteps(this.#facts.handling, type, handler as Handler<unknown, Tx>),
       batch: batchOf(call, options, this.#facts),
-      retries: retriesOf(call, options.retry, this.#facts),
+      // Each try waits for its turn, so each is a delivery of its own.
+      retries: isPaced ? { ...retries, immediateRetries: 0 } : retries,
+      limits,
     })
+  }
+
+  /** The limits of each type. */
+  limits(): readonly (readonly Limit[])[] {
+    return [...this.#byName.values()].map(({ limits }) => limits)
   }
 
   get(name: string): Registration<Tx> | undefined {

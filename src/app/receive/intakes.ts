@@ -15,6 +15,8 @@ import type { Subscriptions } from './subscriptions.ts'
 export interface IntakesPorts<Tx> {
   readonly settings: Settings<Tx>
   readonly subscriptions: Subscriptions
+  /** Deliveries that wait for their limits, beside those that are handled. */
+  readonly waiting: number
   readonly deliver: (delivery: Delivery, from: Origin) => Promise<Disposition>
 }
 
@@ -26,7 +28,7 @@ export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
   return subscriptions.places().map(({ transport, read }) => {
     const from = transports.get(transport) as Transport
     const order = read && orderPerKey ? inOrder(transport, from) : {}
-    const consumption = { queue: app, concurrency, ...order }
+    const consumption = { queue: app, concurrency: concurrency + ports.waiting, ...order }
     const consume = (onTrouble: OnTrouble): Promise<AsyncDisposable> =>
       from.consume({ ...consumption, onTrouble }, (delivery) =>
         deliver(delivery, { transport, system: from.name }),

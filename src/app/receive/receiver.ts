@@ -1,5 +1,3 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { noteFacts, shown, traced } from '../../core/traced.ts'
 import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
@@ -20,6 +18,8 @@ import type { Handlers } from './handlers.ts'
 import { reportDelivery } from './reports.ts'
 import { withRetries } from './retry.ts'
 import { SharedTransactions } from './shared/shared-transactions.ts'
+import type { Limits } from './limits/limits.ts'
+import { checked } from './retries/dispositions.ts'
 import { type Repeat, type Sharing, type Verdict, newSharing, undone } from './shared/sharing.ts'
 import { hasExpired, settleExpired, withoutAsking } from './retries/expiry.ts'
 import { LONGEST_HOLD_MS, excuses } from './store-away/excuse.ts'
@@ -35,6 +35,8 @@ export interface ReceiverPorts<Tx> extends AttemptPorts<Tx> {
   readonly forced: AbortSignal
   /** Tells the asker, if there is one, that the message was given up. Never rejects. */
   readonly refuse: Refuse
+  /** Lets a delivery begin when its limits allow it. */
+  readonly limits: Pick<Limits, 'within' | 'waiting' | 'stop'>
 }
 
 /** One try, and the count of what runs inside its steps. */
@@ -81,9 +83,15 @@ export class Receiver<Tx> {
     return this.#inFlight.idle()
   }
 
-  /** Gives back to the queue what waits for the store. */
+  /** Most deliveries that wait for their limits, beside those that are handled. */
+  get waiting(): number {
+    return this.#ports.limits.waiting
+  }
+
+  /** Gives back to the queue what waits for the store, or for its limits. */
   stopWaiting(): void {
     this.#ports.gate?.stop()
+    this.#ports.limits.stop()
   }
 
   /** Never throws. Runs outside of whatever transaction the caller is in. */
@@ -137,7 +145,7 @@ export class Receiver<Tx> {
     const mayWait = over === undefined && gate?.open === false
     if (mayWait && !(await gate.passes(link.signal, LONGEST_HOLD_MS)))
       return note(inHand.facts, 'release', { kind: 'release' })
-    const found = over ?? (await this.#withRetries(inHand))
+    const found = over ?? (await this.#inTurn(inHand))
     const expired = hasExpired(found)
     const disposition = expired ? settleExpired(settings, delivery, found) : found
     const outcome = reportDelivery(settings, delivery, disposition, {
@@ -149,6 +157,16 @@ export class Receiver<Tx> {
     if (disposition.kind === 'reject')
       void this.#inFlight.run(() => this.#ports.refuse(delivery, inHand.transport, disposition))
     return note(inHand.facts, outcome, disposition)
+  }
+
+  /** What no handler takes falls under no limit. */
+  #inTurn(inHand: InHand): Promise<Disposition> {
+    const { handlers, limits } = this.#ports
+    const { delivery, transport, link: givingUp } = inHand
+    const registration = handlers.get(delivery.message.type)
+    if (registration === undefined) return this.#withRetries(inHand)
+    const candidate = { delivery, transport, limits: registration.limits, givingUp }
+    return limits.within(candidate, () => this.#withRetries(inHand))
   }
 
   #withRetries(inHand: InHand): Promise<Disposition> {
@@ -263,30 +281,4 @@ function obey(verdict: Verdict, progress: Progress): void {
     default:
       return verdict satisfies never
   }
-}
-
-/** A transport could not record anything else, however often it tried. */
-function isDisposition(given: Disposition | undefined): boolean {
-  switch (given?.kind) {
-    case 'ack':
-    case 'release':
-      return true
-    case 'retry': {
-      const { delayMs, postponedSince } = given
-      return isDelay(delayMs) && (postponedSince === undefined || Number.isFinite(postponedSince))
-    }
-    case 'reject':
-      return typeof given.reason === 'string'
-    case undefined:
-    default:
-      return false
-  }
-}
-
-function checked(disposition: Disposition): Disposition {
-  if (isDisposition(disposition)) return disposition
-  throw new MersalError(
-    'MERSAL_INVALID_OPTIONS',
-    'an incoming step must return the disposition that next() gave it, or one of its own',
-  )
 }

@@ -63,6 +63,8 @@ function logFailure(
     logger.warn({ ...fields, delayMs }, 'message waits for a newer version of this app')
   else if (isMersalError(error, 'MERSAL_UNAVAILABLE') && postponedSince !== undefined)
     logger.warn({ ...fields, delayMs }, 'message waits for what its body needs')
+  else if (isMersalError(error, 'MERSAL_LIMITED'))
+    logger.debug({ ...fields, delayMs }, 'message waits for its limit')
   else if (postponedSince === undefined)
     logger.warn({ ...fields, delayMs }, 'handler failed; the message comes again')
   else logger.debug({ ...fields, delayMs }, 'the handler asked for the message again later')

@@ -10,6 +10,8 @@ import { checkOnExpired, type OnExpired } from '../../core/messages/expiry.ts'
 import type { MessageTracker } from '../../core/tracker.ts'
 import type { Backoff } from '../../lib/async/backoff.ts'
 import { longestRetriesMs } from '../receive/retry.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { type Limit, type LimitFacts, limitsOf } from '../receive/limits/options.ts'
 import type { IdempotencyConfig, MersalOptions, ReceiveOptions } from '../types.ts'
 
 /** How an app receives. */
@@ -32,12 +34,16 @@ export interface ReceiveSettings {
   readonly giveUpAfterMs: number
   readonly orderPerKey: boolean
   readonly onExpired: OnExpired
+  readonly limits: readonly Limit[]
 }
 
 const DAY = 86_400_000
 
-export function receivingSettings<Tx>(options: MersalOptions<Tx>): ReceivingSettings<Tx> {
-  const given = receiveSettings(options.receive)
+export function receivingSettings<Tx>(
+  options: MersalOptions<Tx>,
+  logger: Logger,
+): ReceivingSettings<Tx> {
+  const given = receiveSettings(options.receive, { name: options.name, logger })
   const tracker = trackerOf(options)
   const { retentionMs, onDuplicate } = inboxSettings(options.idempotency)
   const remembersMs = tracker === undefined ? Number.POSITIVE_INFINITY : retentionMs
@@ -96,14 +102,19 @@ const numbers = {
   giveUpAfterMs: { default: 0, min: 0, max: 3650 * DAY },
 } as const
 
-function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
-  checkOptions('receive', given, [...Object.keys(numbers), 'backoff', 'orderPerKey', 'onExpired'])
+function receiveSettings(
+  given: ReceiveOptions = {},
+  facts: Omit<LimitFacts, 'concurrency'>,
+): GivenReceive {
+  const others = ['backoff', 'orderPerKey', 'onExpired', 'limit']
+  checkOptions('receive', given, [...Object.keys(numbers), ...others])
   const number = (name: keyof typeof numbers): number =>
     checkNumber(`receive.${name}`, given[name], numbers[name])
   const preset = { firstMs: 1000, longestMs: 300_000 }
+  const concurrency = number('concurrency')
   return {
     asked: given.concurrency,
-    concurrency: number('concurrency'),
+    concurrency,
     handlerTimeoutMs: number('handlerTimeoutMs'),
     immediateRetries: number('immediateRetries'),
     maxDeliveries: number('maxDeliveries'),
@@ -111,6 +122,7 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
     backoff: checkBackoff('receive.backoff', given.backoff, { preset, leastMs: 0 }),
     orderPerKey: checkOrderPerKey(given.orderPerKey),
     onExpired: checkOnExpired('receive.onExpired', given.onExpired),
+    limits: limitsOf('receive.limit', given.limit, { ...facts, concurrency }),
   }
 }
 

@@ -69,15 +69,16 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   if (!isQueueName(name))
     throw invalidOption('name', `expected ${queueNameRule}; it also names the input queue`)
   const grace = { default: 8000, min: 0, max: 3_600_000 }
+  const tools = toolsOf(options)
   return {
     name,
     ...messageSettings(options),
     ...databaseSettings(options),
-    ...receivingSettings(options),
+    ...receivingSettings(options, tools.logger),
     stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, grace),
     onStart: checkHooks('onStart', options.onStart),
     onStop: checkHooks('onStop', options.onStop),
-    ...toolsOf(options),
+    ...tools,
   }
 }
 
