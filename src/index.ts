@@ -24,6 +24,7 @@ export type { AppHealth, HealthPart, HealthStatus } from './app/health/health.ts
 export type { AppState } from './app/lifecycle.ts'
 export type {
   Address,
+  EventOptions,
   HandleOptions,
   Handler,
   HandlerContext,

@@ -18,6 +18,7 @@ import type {
   HandleOptions,
   Handler,
   MersalOptions,
+  EventOptions,
   SendOptions,
   Sender,
   TransactionOptions,
@@ -120,7 +121,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /** As `send`, to every subscriber of the event. */
-  publish<Body>(type: EventType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
+  publish<Body>(type: EventType<Body>, body: Given<Body>, options?: EventOptions): Promise<string> {
     return this.#parts.senders.ambient.publish(type, body, options)
   }
 

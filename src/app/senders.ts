@@ -48,6 +48,16 @@ export interface SendOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+/** Options of one publish. */
+export interface EventOptions extends Omit<SendOptions, 'to'> {
+  /**
+   * The transport of this app on which the event is published, in place of that of its route: what
+   * a bridge does with an event that it has received from another one. Default: that of the route,
+   * or the main one.
+   */
+  readonly to?: { readonly transport: string }
+}
+
 /**
  * Sends messages within one transaction, or directly for `app.direct`. Await every call. Each call
  * resolves to the id of the message. The functions need no `this`.
@@ -78,7 +88,7 @@ export interface Sender {
     this: void,
     type: EventType<Body>,
     body: Given<Body>,
-    options?: SendOptions,
+    options?: EventOptions,
   ): Promise<string>
 }
 

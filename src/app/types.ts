@@ -16,7 +16,7 @@ import type { Sender, UnitSender } from './senders.ts'
 
 export type { HandleOptions, LimitOptions, ReceiveOptions, RetryOptions }
 export type { IdempotencyConfig, LifecycleHook, OutboxConfig }
-export type { Address, SendOptions, TransactionSender } from './senders.ts'
+export type { Address, EventOptions, SendOptions, TransactionSender } from './senders.ts'
 export type { Sender, UnitSender }
 
 /** The second argument of a handler. Its functions need no `this`. */

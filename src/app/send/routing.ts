@@ -72,13 +72,31 @@ export function addressed(facts: RoutingFacts, type: MessageType, given: unknown
   if (!isQueueName(queue))
     throw invalidField(typeof given === 'string' ? 'to' : 'to.queue', `expected ${queueNameRule}`)
   const named = transport ?? facts.routes.get(type.name)?.transport ?? mainTransport
-  if (typeof named === 'string' && facts.transports.has(named))
-    return { transport: named, kind: 'queue', name: queue }
-  const known = [...facts.transports.keys()]
-  const near = typeof named === 'string' ? suggest(named, known) : undefined
+  return { transport: known(facts, named), kind: 'queue', name: queue }
+}
+
+/**
+ * The topic of an event on the transport that the sender has named. Throws
+ * `MERSAL_INVALID_MESSAGE` for a queue, and for a transport that this app has not got.
+ */
+export function topicOn(facts: RoutingFacts, type: MessageType, given: unknown): Destination {
+  if (typeof given !== 'object' || given === null || Array.isArray(given) || 'queue' in given)
+    throw invalidField(
+      'to',
+      'an event goes to its subscribers, so expected { transport } alone; or send a command',
+    )
+  checkOptions('to', given, ['transport'])
+  const { transport } = given as { readonly transport?: unknown }
+  return { transport: known(facts, transport), kind: 'topic', name: type.name }
+}
+
+function known({ transports }: RoutingFacts, named: unknown): string {
+  if (typeof named === 'string' && transports.has(named)) return named
+  const names = [...transports.keys()]
+  const near = typeof named === 'string' ? suggest(named, names) : undefined
   const remedy =
     near === undefined
-      ? `it has ${known.map((name) => `'${name}'`).join(', ')}`
+      ? `it has ${names.map((name) => `'${name}'`).join(', ')}`
       : `did you mean '${near}'?`
   throw invalidField('to.transport', `this app has no such transport; ${remedy}`)
 }

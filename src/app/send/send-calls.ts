@@ -20,9 +20,9 @@ import { printable } from '../../lib/text.ts'
 import { isPromise } from './body.ts'
 import type { OutgoingRequest } from './outgoing.ts'
 import { checkMessageType } from './messages.ts'
-import { type RoutingFacts, addressed, ownQueueOf, ownerOf, topicOf } from './routing.ts'
+import { type RoutingFacts, addressed, ownQueueOf, ownerOf, topicOf, topicOn } from './routing.ts'
 import type { SendCall, Verb } from './sender.ts'
-import type { SendOptions } from '../types.ts'
+import type { EventOptions, SendOptions } from '../types.ts'
 import type { AppStorage } from '../unit/queue-beside-outbox.ts'
 import type { Unit } from '../unit/unit.ts'
 
@@ -92,9 +92,10 @@ export function destinationOf(
   routing: RoutingFacts,
   verb: Verb,
   type: MessageType,
-  to: SendOptions['to'],
+  to: (SendOptions | EventOptions)['to'],
 ): Destination {
-  return to === undefined ? destinations[verb](routing, type) : addressed(routing, type, to)
+  if (to === undefined) return destinations[verb](routing, type)
+  return verb === 'publish' ? topicOn(routing, type, to) : addressed(routing, type, to)
 }
 
 /** Makes the message in this very tick, unless a step or a schema waits. */
@@ -129,16 +130,12 @@ const knownOptions = [
   'headers',
 ] satisfies (keyof SendOptions)[]
 
-const NO_ADDRESS = {
-  publish: 'an event goes to its subscribers; send a command instead',
-  sendLocal: 'sendLocal() goes to the queue of this app; use send()',
-} as const
-
 function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
   checkOptions(callName(verb, type), options, knownOptions)
   const { headers, to } = options
-  if (to !== undefined && verb !== 'send') throw invalidField('to', NO_ADDRESS[verb])
+  if (to !== undefined && verb === 'sendLocal')
+    throw invalidField('to', 'sendLocal() goes to the queue of this app; use send()')
   if (headers !== undefined) checkOptions('headers', headers, Object.keys(headers ?? {}))
 }
 

@@ -1,5 +1,5 @@
 import type { MessageType } from '../../core/messages/message.ts'
-import type { SendOptions, Sender } from '../types.ts'
+import type { EventOptions, SendOptions, Sender } from '../types.ts'
 
 export type Verb = 'send' | 'sendLocal' | 'publish'
 
@@ -8,7 +8,7 @@ export type SendCall = (
   verb: Verb,
   type: MessageType,
   body: unknown,
-  options: SendOptions | undefined,
+  options: SendOptions | EventOptions | undefined,
 ) => Promise<string>
 
 /** Makes a sender of one function. The methods need no `this`. */

@@ -12,7 +12,12 @@ export function errorNumber(error: unknown): number | undefined {
 }
 
 /** https://mariadb.com/kb/en/mariadb-error-code-reference/ */
-const DEADLOCK = 1213
+/**
+ * A deadlock; a row that has changed since the snapshot of the transaction, on MariaDB with
+ * `innodb_snapshot_isolation`.
+ */
+const CONFLICTS: ReadonlySet<number | undefined> = new Set([1213, 1020])
+const UNKNOWN_VARIABLE = 1193
 const LOCK_WAIT = 1205
 const TIMED_OUT = new Set([LOCK_WAIT, 1969, 3024, 1317])
 const NO_ROOM = new Set([1040, 1203, 1226])
@@ -25,7 +30,11 @@ const AWAY = new Set([1053, 1077, 1290, 1792, 1836, 1927, 2006, 2013, 3100])
 
 /** The server has rolled the whole transaction back. */
 export function isConflict(error: unknown): boolean {
-  return errorNumber(error) === DEADLOCK
+  return CONFLICTS.has(errorNumber(error))
+}
+
+export function isUnknownVariable(error: unknown): boolean {
+  return errorNumber(error) === UNKNOWN_VARIABLE
 }
 
 /** A statement that proves its transaction was refused by the check that it breaks on purpose. */
@@ -46,7 +55,7 @@ function isRefused(number: number | undefined): boolean {
   if (number === undefined || AWAY.has(number) || NO_ROOM.has(number) || TIMED_OUT.has(number))
     return false
   // Disk full, out of memory, table full, temporary troubles of the engine.
-  return ![DEADLOCK, 1021, 1037, 1038, 1041, 1114, 1015, 1030].includes(number)
+  return !CONFLICTS.has(number) && ![1021, 1037, 1038, 1041, 1114, 1015, 1030].includes(number)
 }
 
 function missing(database: string, cause: unknown): MersalError {
@@ -77,7 +86,7 @@ export function storeFailure(database: string, doing: string, error: unknown): M
   if (error instanceof MersalError) return error
   const number = errorNumber(error)
   if (MISSING.has(number ?? 0)) return missing(database, error)
-  if (number === DEADLOCK) {
+  if (CONFLICTS.has(number)) {
     const text = `mysql: ${doing} met a conflicting transaction`
     return new MersalError('MERSAL_STORE_CONFLICT', text, { cause: error })
   }

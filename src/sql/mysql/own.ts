@@ -1,11 +1,11 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { type MysqlHeader, type MysqlPool, type MysqlPoolConnection, plainRows } from './client.ts'
-import { isConflict, storeFailure } from './failure.ts'
+import { isConflict, isUnknownVariable, storeFailure } from './failure.ts'
 import { lentBy, resetsOnRelease } from './own-pool.ts'
 
 /** A statement without an answer after this time fails, and its connection is closed. */
 const ANSWER_MS = 15_000
-/** A deadlock has undone the whole transaction, so that it may be run again. */
+/** A conflict has undone the whole transaction, so that it may be run again. */
 const REPEATS = 3
 
 export interface Answer<Row = Record<string, unknown>> {
@@ -64,6 +64,12 @@ const SETTINGS = [
     /*M!100300 , idle_transaction_timeout = 5 */`,
 ]
 
+/**
+ * On by default from MariaDB 11.6 on: a statement that both reads and locks, as a claim does, then
+ * fails when a row has changed since it began. A claim looks at what it has locked, so it need not.
+ */
+const NO_OLD_SNAPSHOTS = `set session innodb_snapshot_isolation = off`
+
 export function answerOf<Row>(result: unknown): Answer<Row> {
   if (Array.isArray(result)) return { rows: result as Row[], changed: 0, insertId: 0n }
   const { affectedRows, insertId } = (result ?? {}) as Partial<MysqlHeader>
@@ -90,6 +96,19 @@ export function ownOn(pool: MysqlPool, database: string): Own {
   /** Connections that have the settings of the relay. */
   const set = new WeakSet<object>()
   const forgets = resetsOnRelease(pool)
+  /** MySQL, and older versions of MariaDB, have no such setting. */
+  let hasOldSnapshots = true
+
+  async function setUp(query: Query): Promise<void> {
+    for (const text of SETTINGS) await query(text)
+    if (!hasOldSnapshots) return
+    try {
+      await query(NO_OLD_SNAPSHOTS)
+    } catch (error) {
+      if (!isUnknownVariable(error)) throw error
+      hasOldSnapshots = false
+    }
+  }
 
   async function lend<Result>(
     work: (query: Query) => Promise<Result>,
@@ -101,7 +120,7 @@ export function ownOn(pool: MysqlPool, database: string): Own {
       const query = queryOn(connection)
       const { connection: core = connection } = connection as { connection?: object }
       if (forgets || !set.has(core)) {
-        for (const text of SETTINGS) await query(text)
+        await setUp(query)
         set.add(core)
       }
       const result = await work(query)

@@ -86,16 +86,44 @@ describe('an address at run time', () => {
     await expect(lost).rejects.toThrow("did you mean 'legacy'?")
   })
 
-  test('is nothing for events, nor for the own queue', async () => {
+  test('of an event is a transport alone: a bridge publishes there what it has from elsewhere', async () => {
+    const { app, rows } = setUp()
+    const publish = (to: unknown) =>
+      app.transaction((_, sender) =>
+        sender.publish(Printed, { page: 1 }, { to: to as { transport: string } }),
+      )
+    await publish({ transport: 'legacy' })
+    await publish({ transport: 'default' })
+    expect((await rows()).map(({ to }) => to)).toEqual([
+      { transport: 'legacy', kind: 'topic', name: 'printed' },
+      { transport: 'default', kind: 'topic', name: 'printed' },
+    ])
+    for (const [to, field] of [
+      ['printer', 'to'],
+      [{ queue: 'printer', transport: 'legacy' }, 'to'],
+      [null, 'to'],
+      [{}, 'to.transport'],
+      [{ transport: 'legcy' }, 'to.transport'],
+    ])
+      await expect(publish(to)).rejects.toMatchObject({
+        code: 'MERSAL_INVALID_MESSAGE',
+        details: { field },
+      })
+    await expect(publish({ transport: 'legacy', topic: 'x' })).rejects.toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+      details: { field: 'to.topic' },
+    })
+    expect(await rows()).toEqual([])
+  })
+
+  test('is nothing for the own queue', async () => {
     const { app } = setUp()
-    const refused = { code: 'MERSAL_INVALID_MESSAGE', details: { field: 'to' } }
-    const published = app.transaction((_, { publish }) =>
-      publish(Printed, { page: 1 }, { to: 'printer' }),
-    )
-    await expect(published).rejects.toMatchObject(refused)
     const local = app.transaction((_, { sendLocal }) =>
       sendLocal(Print, { page: 1 }, { to: 'printer' }),
     )
-    await expect(local).rejects.toMatchObject(refused)
+    await expect(local).rejects.toMatchObject({
+      code: 'MERSAL_INVALID_MESSAGE',
+      details: { field: 'to' },
+    })
   })
 })
