@@ -12,9 +12,11 @@ export function ordersTo({ evaluate }: Pick<PrivateBroker, 'evaluate'>) {
       ),
     diskAlarm: (on: boolean) =>
       evaluate(`ok = rabbit_disk_monitor:set_disk_free_limit(${on ? 900e9 : 50e6})`),
-    /** Of messages that come from now on, in bytes. */
+    /** Of messages that come from now on, in bytes. RabbitMQ 4 reads it from the second place. */
     maxMessageSize: (bytes: number) =>
-      evaluate(`application:set_env(rabbit, max_message_size, ${bytes})`),
+      evaluate(
+        `application:set_env(rabbit, max_message_size, ${bytes}), persistent_term:put(max_message_size, ${bytes})`,
+      ),
     /** Also those of others than the app. */
     closeConnections: (why: string) =>
       evaluate(

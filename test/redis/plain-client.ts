@@ -14,6 +14,11 @@ export async function redisCli(url: string, ...args: readonly string[]): Promise
   return JSON.parse(stdout)
 }
 
+/** Whether the server can tell when it has written to its disk: Redis 7.2, and Valkey. */
+export async function hasWaitAof(url: string): Promise<boolean> {
+  return ((await redisCli(url, 'COMMAND', 'INFO', 'waitaof')) as unknown[])[0] !== null
+}
+
 /** The messages of a stream, in its order, with texts as they are. */
 export async function streamOf(
   url: string,

@@ -47,7 +47,8 @@ export interface MysqlOptions<Tx = MysqlConnection> {
    */
   readonly isolation?: Isolation
   /**
-   * How often a unit of work is run again, as a whole, after a deadlock. From 0 to 100. Default 0.
+   * How often a unit of work is run again, as a whole, after a conflict: a
+   * deadlock, or `ER_CHECKREAD` of MariaDB 11.6. From 0 to 100. Default 0.
    */
   readonly retrySerialization?: number
   /** Default: warnings as JSON lines on standard error. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import type { PublishOutcome } from '../../../src/core/transport.ts'
 import { redis, type RedisOptions, type RedisTransport } from '../../../src/redis.ts'
-import { redisCli, streamOf } from '../../redis/plain-client.ts'
+import { hasWaitAof, redisCli, streamOf } from '../../redis/plain-client.ts'
 import { openPrivateRedis, redisIsHere } from '../../redis/server.ts'
 import { hasty, numbered } from '../../redis/traffic.ts'
 import { transportRights } from '../../redis/rights.ts'
@@ -111,6 +111,40 @@ describe.skipIf(!here)("confirm: 'synced' by WAITAOF", () => {
         expect(await copies()).toBe(1)
       },
     )
+  })
+})
+
+describe.skipIf(!here)("confirm: 'synced' on a server with WAITAOF", () => {
+  test('P2: waits for the disk with each confirm, and what was confirmed outlives SIGKILL', async ({
+    skip,
+  }) => {
+    await using server = await openPrivateRedis({ fsync: 'everysec' })
+    skip(!(await hasWaitAof(server.url)), 'this server has no WAITAOF: Redis 7.2 or Valkey has')
+    const patient = { ...hasty, confirmTimeoutMs: 10_000 } // the disk is written once a second
+    await using transport = redis({ ...patient, url: server.url, confirm: 'synced' })
+    await transport.subscribe('q', ['t'])
+    for (let count = 0; count < 5; count++) expect(await publishOne(transport)).toBe('confirmed')
+    const plain = await createClient({ url: server.url }).connect()
+    const told = await plain.info('commandstats')
+    plain.destroy()
+    expect(Number(/cmdstat_waitaof:calls=(\d+)/.exec(told)?.[1])).toBeGreaterThanOrEqual(5)
+    await server.signal('SIGKILL')
+    await server.start()
+    expect(await streamOf(server.url, '{mersal}:queue:q')).toHaveLength(5)
+  })
+
+  test('tells of a missing right at the start', async ({ skip }) => {
+    await using server = await openPrivateRedis({ fsync: 'everysec' })
+    skip(!(await hasWaitAof(server.url)), 'this server has no WAITAOF: Redis 7.2 or Valkey has')
+    const user = ['ACL', 'SETUSER', 'mersal', 'on', '>secret', '~{mersal}:*', '&{mersal}:*']
+    await redisCli(server.url, ...user, ...transportRights)
+    const url = server.url.replace('redis://', 'redis://mersal:secret@')
+    await using transport = redis({ ...hasty, url, confirm: 'synced' })
+    const started = transport.subscribe('q', []).catch((error: unknown) => error)
+    expect(await started).toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
+    await redisCli(server.url, 'ACL', 'SETUSER', 'mersal', '+waitaof')
+    await using allowed = redis({ ...hasty, url, confirm: 'synced' })
+    await allowed.subscribe('q', [])
   })
 })
 

@@ -158,7 +158,9 @@ describe.skipIf(!here)('a step of a consumer that fails on the server', () => {
     await place.elapse()
     const client = await place.clientWithout('+xreadgroup')
     expect((await place.take(client)).map(({ attempts }) => attempts)).toEqual([2])
-    expect(await failed(place.take(client))).toMatch(/can't run this command/)
+    expect(await failed(place.take(client))).toMatch(
+      /can't run this command|no permissions to run the 'xreadgroup'/, // Redis 7.0, and 8
+    )
   })
 
   test('a state that somebody has written over counts as nothing, and blocks nothing', async () => {
