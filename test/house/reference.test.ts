@@ -54,8 +54,8 @@ describe('every option', () => {
   })
 
   // What users never fill in by hand, what is a part of another type, and what needs a framework.
-  const notAsked = `CrashPointsOptions HandlesOptions MersalModuleAsyncOptions MersalModuleOptions
-    PublishOptions RouteOptions SagaReactionOptions SaveOptions SharedOptions SqliteConnectionOptions
+  const notAsked = `CrashPointsOptions EventOptions HandlesOptions MersalModuleAsyncOptions
+    MersalModuleOptions PublishOptions RouteOptions SagaReactionOptions SaveOptions SharedOptions SqliteConnectionOptions
     StoreEntry UnitOptions`.split(/\s+/)
 
   test('is asked, but for a few', () => {

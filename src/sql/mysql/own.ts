@@ -92,14 +92,11 @@ function queryOn(connection: MysqlPoolConnection): Query {
   }
 }
 
-export function ownOn(pool: MysqlPool, database: string): Own {
-  /** Connections that have the settings of the relay. */
-  const set = new WeakSet<object>()
-  const forgets = resetsOnRelease(pool)
+/** Gives a connection the settings of the relay. */
+function settingUp(): (query: Query) => Promise<void> {
   /** MySQL, and older versions of MariaDB, have no such setting. */
   let hasOldSnapshots = true
-
-  async function setUp(query: Query): Promise<void> {
+  return async (query) => {
     for (const text of SETTINGS) await query(text)
     if (!hasOldSnapshots) return
     try {
@@ -109,6 +106,13 @@ export function ownOn(pool: MysqlPool, database: string): Own {
       hasOldSnapshots = false
     }
   }
+}
+
+export function ownOn(pool: MysqlPool, database: string): Own {
+  /** Connections that have the settings of the relay. */
+  const set = new WeakSet<object>()
+  const forgets = resetsOnRelease(pool)
+  const setUp = settingUp()
 
   async function lend<Result>(
     work: (query: Query) => Promise<Result>,
