@@ -46,10 +46,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   readonly health: () => Promise<AppHealth>
   readonly #parts: Assembly<Tx>
 
-  /**
-   * Throws `MERSAL_INVALID_OPTIONS`, which names the field and the remedy. Touches neither the
-   * database nor the broker.
-   */
+  /** Throws `MERSAL_INVALID_OPTIONS`, with field and remedy. Touches no database and no broker. */
   constructor(options: MersalOptions<Tx>) {
     this.#parts = assemble(appSettings(options))
     this.direct = this.#parts.senders.direct
