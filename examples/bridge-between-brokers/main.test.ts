@@ -31,7 +31,9 @@ test.skipIf(!redisIsHere() || !(await rabbitIsHere()))(
     await shop.placeOrder(3, 'bread') // waits on Redis
     const again = openBridge(places)
     await again.start()
-    await expect.poll(() => seen.toSorted(), { timeout: 30_000 }).toEqual([1, 2, 3])
+    await expect
+      .poll(() => seen.toSorted((one, other) => one - other), { timeout: 30_000 })
+      .toEqual([1, 2, 3])
     await Promise.all([shop.app, again, warehouse].map((app) => app.stop()))
     expect(seen).toHaveLength(3)
   },

@@ -10,22 +10,26 @@ import { serverAnswers, testDatabase, type TestDatabase } from '../../mysql/serv
 
 const present = await serverAnswers()
 
-/** A pool whose sessions are as on MariaDB 11.6. Undefined: this server has no such setting. */
-async function isolating(database: TestDatabase): Promise<Pool | undefined> {
-  const known = await database.query(`show variables like 'innodb_snapshot_isolation'`)
-  if (known.length === 0) return undefined
+async function hasSetting({ query }: TestDatabase): Promise<boolean> {
+  return (await query(`show variables like 'innodb_snapshot_isolation'`)).length > 0
+}
+
+/** A pool whose sessions are as on MariaDB 11.6. */
+function isolating(database: TestDatabase): Pool {
   const pool = database.newPool()
   pool.on('connection', (connection) => {
-    connection.query('set session innodb_snapshot_isolation = on')
+    void connection.query('set session innodb_snapshot_isolation = on')
   })
   return pool
 }
 
+const missing = 'no innodb_snapshot_isolation here'
+
 describe.skipIf(!present)('with innodb_snapshot_isolation', () => {
   test('P5: a claim does not mind that rows change while it looks at them', async ({ skip }) => {
     await using database = await testDatabase()
-    const relayPool = await isolating(database)
-    if (relayPool === undefined) return skip('no innodb_snapshot_isolation here')
+    skip(!(await hasSetting(database)), missing)
+    const relayPool = isolating(database)
     await using store = mysql({ pool: database.pool, relayPool })
     await store.open()
     const rows = Array.from({ length: 4000 }, (_, at) => ({
@@ -54,8 +58,8 @@ describe.skipIf(!present)('with innodb_snapshot_isolation', () => {
     skip,
   }) => {
     await using database = await testDatabase()
-    const pool = await isolating(database)
-    if (pool === undefined) return skip('no innodb_snapshot_isolation here')
+    skip(!(await hasSetting(database)), missing)
+    const pool = isolating(database)
     await using store = mysql({ pool, isolation: 'repeatable read', retrySerialization: 1 })
     await store.open()
     await database.query(`insert into business values ('old')`)
