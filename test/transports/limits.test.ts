@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { command, Mersal } from '../../src/index.ts'
 import { memoryNetwork } from '../../src/memory.ts'
 import type { Transport } from '../../src/core/transport.ts'
@@ -66,9 +66,9 @@ async function floods(
   const { app, seen } = limited(name, await open(), orderPerKey)
   await using _running = app
   await app.start()
-  await expect.poll(() => seen.quick.length, { timeout: 20_000 }).toBe(QUICK)
+  await vi.waitFor(() => expect(seen.quick).toHaveLength(QUICK), { timeout: 60_000 })
   expect(seen.slow.length).toBeLessThan(SLOW)
-  await expect.poll(() => seen.slow.length, { timeout: 60_000, interval: 50 }).toBe(SLOW)
+  await vi.waitFor(() => expect(seen.slow).toHaveLength(SLOW), { timeout: 60_000 })
   expect(seen.most).toBe(1)
   expect([...seen.attempts]).toEqual([1])
   expect(seen.slow.toSorted((one, other) => one - other)).toEqual(upTo(SLOW))
