@@ -10,6 +10,7 @@ mysqlSessionSuite<Knex.Transaction>('Knex 3', async ({ url }) => {
     transaction: (work) => db.transaction(work),
     insert: async (trx, text) => void (await trx('business').insert({ text })),
     savepoint: (trx, work) => trx.transaction((inner) => work(inner)),
+    nestsInTurn: true,
     fail: async (trx) => void (await trx.raw('select * from nowhere')),
     end: async (trx, text) => void (await trx.raw(text)),
     roots: [db, ended()],

@@ -10,6 +10,7 @@ sessionSuite<Knex.Transaction>('Knex 3', async ({ schema }, url) => {
     transaction: (work) => db.transaction(work),
     insert: async (trx, text) => void (await trx(`${schema}.business`).insert({ text })),
     savepoint: (trx, work) => trx.transaction((inner) => work(inner)),
+    nestsInTurn: true,
     fail: async (trx) => void (await trx.raw('select 1 / 0')),
     end: async (trx, text) => void (await trx.raw(text)),
     endingCalls: [(trx) => trx.commit(), (trx) => trx.rollback()],

@@ -45,6 +45,8 @@ export interface LibraryUnderTest<Tx> {
    * its own.
    */
   readonly writesUntilCommit?: true
+  /** A transaction inside of a handle waits for the one before it on the same handle. */
+  readonly nestsInTurn?: true
   /** How deep its savepoints may be nested. */
   readonly savepointDepth?: number
 }
@@ -371,6 +373,7 @@ export function sessionScenarios<Tx>(
       abilities: {
         ends: library.end !== undefined,
         savepoints: true,
+        nestsInTurn: library.nestsInTurn === true,
         ...(library.writesUntilCommit === true
           ? {}
           : { slips: library.failsAlone === true ? ['write'] : ['fail', 'write'] }),

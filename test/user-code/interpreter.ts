@@ -50,10 +50,12 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
       return await end(step, here)
     case 'outlive':
       await here.outlive()
+      trace.givenUp = true
       return await plainPair(step.tag, here)
     case 'abort':
       here.abort()
-      await sleep(20)
+      await (step.at === 'later' ? sleep(20) : new Promise<void>((go) => void nextTurn(go)))
+      trace.givenUp = true
       return await plainPair(step.tag, here)
     case 'hasty':
       return await hasty(step.tag, here)

@@ -52,6 +52,7 @@ function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found
   const silent = program.road === 'within' && !clean && found.rows.size === 0
   if (outcome.kind === 'committed' && !(silent && found.messages.size === 0)) {
     if (trace.ended) wrong.push('P1: the transaction was ended by the program, and nobody says so')
+    if (trace.givenUp) wrong.push('P13: it was given up, and committed all the same')
     const loose = trace.loose.filter(({ ours }) => ours).map(({ tag }) => tag)
     if (loose.length > 0) wrong.push(`P3: ${loose.join(', ')} was not awaited, and nobody says so`)
     const spoiled = trace.spoiled.filter(isAlive).map(({ tag }) => tag)

@@ -59,8 +59,11 @@ export type Step =
     }
   /** The handler goes on after its time is up, and then writes and sends. */
   | { readonly kind: 'outlive'; readonly tag: string }
-  /** The transaction is given up by its signal; the program goes on, and then writes and sends. */
-  | { readonly kind: 'abort'; readonly tag: string }
+  /**
+   * The transaction is given up by its signal; the program goes on, and then writes and sends.
+   * `at`: when all is over, or while the database is told so.
+   */
+  | { readonly kind: 'abort'; readonly tag: string; readonly at: 'once' | 'later' }
   /** A row that nobody awaits, on its way when the work ends. */
   | { readonly kind: 'hasty'; readonly tag: string }
   /** A statement that is sent between the end of the work and the COMMIT. */
@@ -103,6 +106,11 @@ export interface Abilities {
   readonly savepoints: boolean
   /** How deep its savepoints may be nested. Default 3. */
   readonly depth?: number
+  /**
+   * A transaction inside of a handle waits until the one before it on the same handle has ended: a
+   * joined part, which is given the outer handle, would wait for the savepoint that it runs in.
+   */
+  readonly nestsInTurn?: boolean
   /** Its transactions can be ended in a way that nobody can refuse. */
   readonly unseen?: boolean
   /** Has errors with which the database rolls back all of the transaction. */
@@ -121,7 +129,7 @@ const LATE = ['row', 'message', 'within', 'join', 'savepoint', 'after commit'] a
 export function randomProgram(
   name: string,
   random: () => number,
-  { ends, savepoints, depth: deepest = 3, unseen, undone, slips }: Abilities,
+  { ends, savepoints, depth: deepest = 3, unseen, undone, slips, nestsInTurn }: Abilities,
 ): Program {
   let tags = 0
   let rare = true
@@ -162,28 +170,39 @@ export function randomProgram(
       }
     if (once(0.05)) return { kind: 'late', what: pick(...LATE), tag: tag(), neighbour: chance(0.3) }
     if (road === 'handler' && once(0.02)) return { kind: 'outlive', tag: tag() }
-    if (road === 'transaction' && once(0.02)) return { kind: 'abort', tag: tag() }
+    if (road === 'transaction' && once(0.04))
+      return { kind: 'abort', tag: tag(), at: pick('once', 'later') }
     if (silent) return undefined
     if (once(0.03)) return { kind: 'spoiled', tag: tag(), via: pick<Via>('sender', 'ambient') }
     return once(0.03) ? { kind: 'beside', tag: tag() } : undefined
   }
 
-  function step(depth: number): Step[] {
+  function step(depth: number, inside: 'ours' | 'library' | 'joined'): Step[] {
     const wrong = careless()
     if (wrong !== undefined) return [wrong]
     if (depth < deepest && (savepoints || ours) && chance(0.3)) {
-      const of = !ours ? 'library' : savepoints ? pick('library', 'bus') : 'bus'
-      return [{ kind: 'savepoint', of, steps: several(depth + 1), fails: chance(0.5) }]
+      const own = savepoints && inside !== 'joined'
+      const of = !ours ? 'library' : own ? pick('library', 'bus') : 'bus'
+      const next = of === 'library' ? of : inside
+      return [{ kind: 'savepoint', of, steps: several(depth + 1, next), fails: chance(0.5) }]
     }
     if (depth < deepest && road === 'transaction' && chance(0.1))
-      return [{ kind: 'join', steps: several(depth + 1) }]
+      return [
+        {
+          kind: 'join',
+          steps: several(
+            depth + 1,
+            nestsInTurn === true && inside === 'library' ? 'joined' : inside,
+          ),
+        },
+      ]
     if (chance(0.1) && !silent) return [{ kind: 'together', tags: [tag(), tag()] }]
     return pair()
   }
 
-  const several = (depth: number): Step[] =>
-    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth)).flat()
-  const steps = several(0)
+  const several = (depth: number, inside: 'ours' | 'library' | 'joined'): Step[] =>
+    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth, inside)).flat()
+  const steps = several(0, 'ours')
   if (ours && slips !== undefined && once(silent ? 0.5 : 0.03)) {
     const slip: Step = { kind: 'slip', what: pick(...slips), tag: tag() }
     // Its first statement, and so the BEGIN, may be on its way still when the work ends.

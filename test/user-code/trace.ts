@@ -32,6 +32,8 @@ export interface Trace {
   readonly unrefused: string[]
   /** The transaction was ended behind the back of the bus. */
   ended: boolean
+  /** The work went on although it had been given up. */
+  givenUp: boolean
   /** To be run when the transaction is over. */
   readonly late: { readonly neighbour: string | undefined; readonly run: () => Promise<void> }[]
 }
@@ -46,6 +48,7 @@ export const newTrace = (): Trace => ({
   accepted: [],
   unrefused: [],
   ended: false,
+  givenUp: false,
   late: [],
 })
 
