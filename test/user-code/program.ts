@@ -203,8 +203,10 @@ export function randomProgram(
   const several = (depth: number, inside: 'ours' | 'library' | 'joined'): Step[] =>
     Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth, inside)).flat()
   const steps = several(0, 'ours')
-  if (ours && slips !== undefined && once(silent ? 0.5 : 0.03)) {
-    const slip: Step = { kind: 'slip', what: pick(...slips), tag: tag() }
+  // While messages are being saved the transaction goes on: what is written then shares its fate.
+  const possible = slips?.filter((what) => silent || what === 'fail') ?? []
+  if (ours && possible.length > 0 && once(silent ? 0.5 : 0.03)) {
+    const slip: Step = { kind: 'slip', what: pick(...possible), tag: tag() }
     // Its first statement, and so the BEGIN, may be on its way still when the work ends.
     if (silent && chance(0.3)) return { name, road, steps: [{ kind: 'hasty', tag: tag() }, slip] }
     steps.push(slip)
