@@ -3,6 +3,7 @@ import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { mysqlSchemaControl } from '../../sql/mysql/migrate.ts'
+import { KeptQueue, Subscribed } from '../queues/kept-queue.ts'
 import { consumers } from '../shared/consumers.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
 import { Connection } from './connection.ts'
@@ -11,7 +12,7 @@ import { type MysqlQueueOptions, mysqlQueueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
 import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { queueTables } from './schema.ts'
-import { removeQueue, subscribe, topicsOf } from './topology.ts'
+import { findQueue, removeQueue, subscribe, topicsOf } from './topology.ts'
 
 /**
  * A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who
@@ -38,6 +39,7 @@ export function mysqlQueue(options: MysqlQueueOptions): MysqlQueue {
   const settings = mysqlQueueSettings(options)
   const connection = new Connection(settings)
   const running = consumers()
+  const subscribed = new Subscribed()
   return {
     name: 'mysql',
     features: {
@@ -55,6 +57,7 @@ export function mysqlQueue(options: MysqlQueueOptions): MysqlQueue {
     publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
     subscribe: async (queue, topics, { remove = false } = {}) => {
       await subscribe(connection, queue, topics, remove)
+      subscribed.note(queue, topics, remove)
     },
     topicsOf: (queue) => topicsOf(connection, queue),
     removeQueue: (queue) => removeQueue(connection, queue),
@@ -62,11 +65,18 @@ export function mysqlQueue(options: MysqlQueueOptions): MysqlQueue {
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const id = await subscribe(connection, consumption.queue, [], false)
       await connection.ready() // closed meanwhile?
-      const queue = { name: consumption.queue, id }
-      const consumer = new HeldQueue<TakenRow>(
-        { ...settings, name: 'mysql queue', consumption, onDelivery, pause: PAUSE },
-        (state) => new QueueRows(connection, queue, state),
-      )
+      const { queue: name } = consumption
+      const consumer = new KeptQueue(id, {
+        ...settings,
+        queue: name,
+        find: () => findQueue(connection, name),
+        declare: () => subscribe(connection, name, subscribed.of(name), false),
+        open: (id, look) =>
+          new HeldQueue<TakenRow>(
+            { ...settings, name: 'mysql queue', consumption, onDelivery, pause: PAUSE, look },
+            (state) => new QueueRows(connection, { name, id }, state),
+          ),
+      })
       return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {

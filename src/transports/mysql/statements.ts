@@ -88,7 +88,7 @@ function topologyStatements(
 > {
   return {
     find: `select q.id from ${T.queue} q where q.name = ? lock in share mode`,
-    declare: `insert ignore into ${T.queue} (name) values (?)`,
+    declare: `insert ignore into ${T.queue} (name, id) values (?, ?)`,
     subscribe: `insert ignore into ${T.subscription} (topic, queue) values (?, ?)`,
     unsubscribe: `delete from ${T.subscription} where topic in (?) and queue = ?`,
     topics: `select s.topic from ${T.queue} q join ${T.subscription} s on s.queue = q.id where q.name = ? order by s.topic`,

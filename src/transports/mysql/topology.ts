@@ -3,6 +3,7 @@ import type { QueueRemoval } from '../../core/transport.ts'
 import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
 import { isOutOfReach } from '../../sql/mysql/failure.ts'
 import { onlyRow, type Query } from '../../sql/mysql/own.ts'
+import { newQueueNumber } from '../queues/kept-queue.ts'
 import { checkNames } from '../shared/settings.ts'
 import type { Connection } from './connection.ts'
 
@@ -42,13 +43,25 @@ async function declare(
     return row === undefined ? undefined : Number(row.id)
   }
   let id = await find()
-  if (id === undefined) {
-    await query(sql.declare, [bytesOf(queue)])
-    id = (await find()) as number
+  while (id === undefined) {
+    await query(sql.declare, [bytesOf(queue), newQueueNumber()])
+    id = await find()
   }
   if (topics.length > 0 && remove) await query(sql.unsubscribe, [topics.map(bytesOf), id])
   else for (const topic of topics) await query(sql.subscribe, [bytesOf(topic), id])
   return id
+}
+
+/** The number of the queue; undefined if there is none. */
+export async function findQueue(
+  connection: Connection,
+  queue: string,
+): Promise<number | undefined> {
+  const own = await connection.ready()
+  const { rows } = await own.run<{ id: unknown }>('looking for a queue', connection.sql.find, [
+    bytesOf(queue),
+  ])
+  return rows[0] === undefined ? undefined : Number(rows[0].id)
 }
 
 export async function topicsOf(connection: Connection, queue: string): Promise<string[]> {

@@ -12,6 +12,7 @@ import { publishAll } from './publish.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables } from './schema.ts'
 import { queueBesideOutbox } from './straight.ts'
+import { KeptQueue, newQueueNumber, Subscribed } from '../queues/kept-queue.ts'
 import { consumers } from '../shared/consumers.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
 import { checkNames } from '../shared/settings.ts'
@@ -44,6 +45,7 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
   const settings = postgresQueueSettings(options)
   const connection = new Connection(settings)
   const running = consumers()
+  const subscribed = new Subscribed()
   return {
     name: 'postgres',
     features: {
@@ -62,6 +64,7 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
     subscribe: async (queue, topics, { remove = false } = {}) => {
       await subscribe(connection, queue, topics, remove)
+      subscribed.note(queue, topics, remove)
     },
     async topicsOf(queue) {
       await connection.ready()
@@ -77,11 +80,21 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const id = await subscribe(connection, consumption.queue, [], false)
       await connection.ready() // closed meanwhile?
-      const queue = { name: consumption.queue, id }
-      const consumer = new HeldQueue<TakenRow>(
-        { ...settings, name: 'postgres queue', consumption, onDelivery, pause: PAUSE },
-        (state) => new QueueRows(connection, queue, state),
-      )
+      const { sql } = connection
+      const { queue: name } = consumption
+      const consumer = new KeptQueue(id, {
+        ...settings,
+        queue: name,
+        find: async () =>
+          (await connection.own.run<{ id: number }>('looking for a queue', sql.find, [name]))
+            .rows[0]?.id,
+        declare: () => declare(connection, name, subscribed.of(name), false),
+        open: (id, look) =>
+          new HeldQueue<TakenRow>(
+            { ...settings, name: 'postgres queue', consumption, onDelivery, pause: PAUSE, look },
+            (state) => new QueueRows(connection, { name, id }, state),
+          ),
+      })
       return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
@@ -123,9 +136,9 @@ async function declare(
     const find = async (): Promise<number | undefined> =>
       (await query<{ id: number }>(sql.find, [queue])).rows[0]?.id
     let id = await find()
-    if (id === undefined) {
-      await query(sql.declare, [queue])
-      id = (await find()) as number
+    while (id === undefined) {
+      await query(sql.declare, [queue, newQueueNumber()])
+      id = await find()
     }
     if (topics.length > 0) await query(remove ? sql.unsubscribe : sql.subscribe, [topics, id])
     return id

@@ -149,7 +149,7 @@ function topologyStatements(
   | 'overview'
 > {
   return {
-    declare: `insert into ${S}.queue (name) values ($1::text) on conflict do nothing`,
+    declare: `insert into ${S}.queue (id, name) overriding system value values ($2::integer, $1::text) on conflict do nothing`,
     find: `select id from ${S}.queue where name = $1::text`,
     subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
     unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,

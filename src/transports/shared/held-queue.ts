@@ -53,6 +53,8 @@ export interface HeldQueueOptions {
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random
+  /** Called before the first fetch after one that failed, which waits for it. */
+  readonly look?: () => Promise<void>
 }
 
 /** What the messages are told of the queue that gives them out. */
@@ -181,6 +183,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
   }
 
   async #take(limit: number): Promise<boolean> {
+    if (this.#isTroubled) await this.#options.look?.()
+    if (this.#stopping.signal.aborted) return false
     const until = this.#options.clock.monotonic() + this.#options.visibilityMs
     const { messages, more } = await this.#messages.take(limit)
     this.#failures = 0

@@ -2,7 +2,9 @@ import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Transport } from '../../core/transport.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
 import { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
 import { sharedHandleWarnings } from '../../sql/sqlite/connection/connect.ts'
@@ -16,6 +18,7 @@ import {
 import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
+import { KeptQueue, Subscribed } from '../queues/kept-queue.ts'
 import { consumers } from '../shared/consumers.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
@@ -84,6 +87,7 @@ export function sqliteQueue(
   const settings = queueSettings(where, options, { largestBytes: 500_000_000 })
   const { maxMessageBytes } = settings
   const running = consumers()
+  const subscribed = new Subscribed()
   let closed = false
   return {
     name: 'sqlite',
@@ -99,8 +103,10 @@ export function sqliteQueue(
     publish(messages, { signal } = {}) {
       return publishAll(connection, settings, messages, signal)
     },
-    subscribe: (queue, topics, { remove = false } = {}) =>
-      subscribe(connection, queue, topics, remove),
+    async subscribe(queue, topics, { remove = false } = {}) {
+      await subscribe(connection, queue, topics, remove)
+      subscribed.note(queue, topics, remove)
+    },
     topicsOf: (queue) =>
       connection.write((handle) =>
         handle.all<{ topic: string }>(queueSql.topics, { queue }).map(({ topic }) => topic),
@@ -110,7 +116,19 @@ export function sqliteQueue(
       await subscribe(connection, consumption.queue, [], false)
       if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
-      return running.add(consumerOf(connection, settings, consumption, onDelivery))
+      const { queue } = consumption
+      // Rows name their queue, so that every queue has the same number.
+      const consumer = new KeptQueue(0, {
+        ...clockwork(connection),
+        queue,
+        find: async () => ((await isThere(connection, queue)) ? 0 : undefined),
+        async declare() {
+          await subscribe(connection, queue, subscribed.of(queue), false)
+          return 0
+        },
+        open: (_, look) => consumerOf(connection, settings, consumption, { onDelivery, look }),
+      })
+      return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
       closed = true
@@ -120,27 +138,38 @@ export function sqliteQueue(
   }
 }
 
+function clockwork({ settings: { logger, clock } }: Connection): {
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+} {
+  return { logger, clock, random: Math.random }
+}
+
 function consumerOf(
   connection: Connection,
   settings: QueueSettings,
   consumption: Consumption,
-  onDelivery: OnDelivery,
+  calls: { readonly onDelivery: OnDelivery; readonly look: () => Promise<void> },
 ): HeldQueue<TakenRow> {
-  const { logger, clock } = connection.settings
   const { queue } = consumption
   return new HeldQueue(
     {
       ...settings,
+      ...clockwork(connection),
+      ...calls,
       name: 'sqlite queue',
       consumption,
-      onDelivery,
       pause: PAUSE,
-      logger,
-      clock,
-      random: Math.random,
     },
     (state) => new QueueRows({ ...settings, connection, queue }, state),
   )
+}
+
+/** Without a transaction where that is possible: it is asked again and again. */
+async function isThere(connection: Connection, queue: string): Promise<boolean> {
+  const look = (handle: Handle): unknown => handle.get(queueSql.find, { queue })
+  return (connection.peek(look) ?? (await connection.write(look))) !== undefined
 }
 
 async function subscribe(

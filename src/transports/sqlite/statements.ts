@@ -73,6 +73,7 @@ export const queueTables: SqliteTables = {
 export const queueSql: Readonly<
   Record<
     | 'declare'
+    | 'find'
     | 'postpone'
     | 'aside'
     | 'subscribe'
@@ -103,6 +104,7 @@ export const queueSql: Readonly<
   >
 > = {
   declare: 'INSERT INTO mersal_queues (name) VALUES (:queue) ON CONFLICT DO NOTHING',
+  find: 'SELECT name FROM mersal_queues WHERE name = :queue',
   subscribe:
     'INSERT INTO mersal_subscriptions (topic, queue) VALUES (:topic, :queue) ON CONFLICT DO NOTHING',
   unsubscribe: 'DELETE FROM mersal_subscriptions WHERE topic = :topic AND queue = :queue',
