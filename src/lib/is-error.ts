@@ -2,6 +2,12 @@ import { types } from 'node:util'
 
 /**
  * An error of any realm. Jest runs code in realms of its own, where errors of Node are no `Error`.
+ * Whatever may be thrown can be asked for, also a Proxy whose traps throw: that is none.
  */
-export const isError = (value: unknown): value is Error =>
-  value instanceof Error || types.isNativeError(value)
+export function isError(value: unknown): value is Error {
+  try {
+    return types.isNativeError(value) || value instanceof Error
+  } catch {
+    return false
+  }
+}

@@ -101,13 +101,19 @@ describe.each(Object.entries(places))('queues in %s', (_, { open, present }) => 
       await place.empty()
       // The first number of the new table belongs to another queue than before.
       await three.subscribe('second', ['to.second'])
-      const send = async (kind: 'queue' | 'topic', name: string, label: string): Promise<string> => {
+      const send = async (
+        kind: 'queue' | 'topic',
+        name: string,
+        label: string,
+      ): Promise<string> => {
         const to = { transport: 'default', kind, name }
         return (await three.publish([{ ...message(label), to }])[0])?.kind ?? 'nothing'
       }
       expect(await send('queue', 'second', 'early')).toBe('confirmed')
       for (const queue of ['first', 'second']) {
-        await expect.poll(() => send('topic', `to.${queue}`, queue), { timeout: 9000 }).toBe('confirmed')
+        await expect
+          .poll(() => send('topic', `to.${queue}`, queue), { timeout: 9000 })
+          .toBe('confirmed')
         expect(await send('queue', queue, `${queue}.again`)).toBe('confirmed')
       }
       await expect.poll(() => second.length, { timeout: 9000 }).toBeGreaterThanOrEqual(3)

@@ -1,5 +1,7 @@
+import { readProperty } from '../../core/errors/causes.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import { uncharged } from '../contracts/codecs.ts'
+import { isError } from '../../lib/is-error.ts'
 import { LONGEST_DELAY_MS, isDelay } from '../../core/messages/validation.ts'
 
 /**
@@ -40,7 +42,8 @@ export function reject(cause?: unknown): never {
 
 function because(cause: unknown): string {
   if (cause === undefined) return ''
-  if (cause instanceof Error) return `: ${cause.message}`
+  const message = isError(cause) ? readProperty(cause, 'message') : undefined
+  if (typeof message === 'string') return `: ${message}`
   return typeof cause === 'string' ? `: ${cause}` : ''
 }
 
@@ -49,6 +52,6 @@ function because(cause: unknown): string {
  */
 export function requestedDelay(error: unknown): number | undefined {
   if (!isMersalError(error, 'MERSAL_RETRY_LATER')) return uncharged(error)
-  const delay = error.details['delayMs']
+  const delay = readProperty(error.details, 'delayMs')
   return typeof delay === 'number' ? delay : 0
 }

@@ -28,17 +28,21 @@ export function readProperty(value: unknown, name: string): unknown {
   }
 }
 
+/** The first of a list; of one that is hostile, nothing. */
+function membersOf(list: unknown): readonly unknown[] {
+  try {
+    return Array.isArray(list) ? Array.from(list.slice(0, MOST)) : []
+  } catch {
+    return []
+  }
+}
+
 function linksOf(error: unknown): readonly unknown[] {
   const linked = LINKS.map((name) => readProperty(error, name))
   const several = readProperty(error, 'errors')
   // Prisma keeps the answer of the database in `meta`.
   const meta = readProperty(error, 'meta')
-  return [
-    ...linked,
-    ...(Array.isArray(several) ? several : []),
-    meta,
-    readProperty(meta, 'driverAdapterError'),
-  ]
+  return [...linked, ...membersOf(several), meta, readProperty(meta, 'driverAdapterError')]
 }
 
 /** Whether a value of the chain has a message or a code; a bare container has none. */

@@ -33,7 +33,7 @@ export function errorTextWithStack(error: unknown): string {
  * The lines of the stack, without the message, of the first error in the chain that is not our own.
  */
 export function stackOf(error: unknown): string | undefined {
-  const thrown = causesOf(error).find((one) => one instanceof Error && !isMersalError(one))
+  const thrown = causesOf(error).find((one) => isError(one) && !isMersalError(one))
   const stack = readProperty(thrown, 'stack')
   if (typeof stack !== 'string') return undefined
   const frames = stack
@@ -76,7 +76,7 @@ export function loggable(value: unknown): unknown {
 }
 
 function errorValue(error: Error): Readonly<Record<string, unknown>> {
-  const { code } = error as { code?: unknown }
+  const code = readProperty(error, 'code')
   return { name: nameOf(error), message: errorText(error), code, stack: stackOf(error) }
 }
 

@@ -88,8 +88,15 @@ export class MersalError extends Error {
   }
 }
 
-/** True for a `MersalError` of any installed copy, optionally only with this code. */
+/**
+ * True for a `MersalError` of any installed copy, optionally only with this code. May be asked of
+ * whatever was thrown: a value that cannot be looked at is none.
+ */
 export function isMersalError(value: unknown, code?: ErrorCode): value is MersalError {
-  if (typeof value !== 'object' || value === null || !(brand in value)) return false
-  return code === undefined || (value as { code?: unknown }).code === code
+  try {
+    if (typeof value !== 'object' || value === null || !(brand in value)) return false
+    return code === undefined || (value as { code?: unknown }).code === code
+  } catch {
+    return false
+  }
 }
