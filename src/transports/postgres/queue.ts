@@ -2,7 +2,7 @@ import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
-import type { Transport } from '../../core/transport.ts'
+import type { Consumption, Transport } from '../../core/transport.ts'
 import { postgresSchemaControl } from '../../sql/postgres/migrate.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
@@ -14,6 +14,7 @@ import { queueTables } from './schema.ts'
 import { queueBesideOutbox } from './straight.ts'
 import { KeptQueue, newQueueNumber, Subscribed } from '../queues/kept-queue.ts'
 import { consumers } from '../shared/consumers.ts'
+import type { OnDelivery } from '../shared/deliver.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
 import { checkNames } from '../shared/settings.ts'
 import { QueueRows } from './queue-rows.ts'
@@ -80,21 +81,8 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const id = await subscribe(connection, consumption.queue, [], false)
       await connection.ready() // closed meanwhile?
-      const { sql } = connection
-      const { queue: name } = consumption
-      const consumer = new KeptQueue(id, {
-        ...settings,
-        queue: name,
-        find: async () =>
-          (await connection.own.run<{ id: number }>('looking for a queue', sql.find, [name]))
-            .rows[0]?.id,
-        declare: () => declare(connection, name, subscribed.of(name), false),
-        open: (id, look) =>
-          new HeldQueue<TakenRow>(
-            { ...settings, name: 'postgres queue', consumption, onDelivery, pause: PAUSE, look },
-            (state) => new QueueRows(connection, { name, id }, state),
-          ),
-      })
+      const topics = (): readonly string[] => subscribed.of(consumption.queue)
+      const consumer = readerOf(connection, id, topics, { consumption, onDelivery })
       return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
@@ -103,6 +91,28 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
       await closing
     },
   }
+}
+
+function readerOf(
+  connection: Connection,
+  first: number,
+  topics: () => readonly string[],
+  asked: { readonly consumption: Consumption; readonly onDelivery: OnDelivery },
+): KeptQueue {
+  const { settings, own, sql } = connection
+  const { queue: name } = asked.consumption
+  return new KeptQueue(first, {
+    ...settings,
+    queue: name,
+    find: async () =>
+      (await own.run<{ id: number }>('looking for a queue', sql.find, [name])).rows[0]?.id,
+    declare: () => declare(connection, name, topics(), false),
+    open: (id, look) =>
+      new HeldQueue<TakenRow>(
+        { ...settings, ...asked, name: 'postgres queue', pause: PAUSE, look },
+        (state) => new QueueRows(connection, { name, id }, state),
+      ),
+  })
 }
 
 /** Returns the number of the queue. */

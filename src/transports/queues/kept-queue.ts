@@ -70,12 +70,12 @@ export class KeptQueue implements Breakable {
   }
 
   async #look(): Promise<void> {
-    const { queue, find, declare, logger } = this.#options
-    const found = await find()
+    const { queue, logger } = this.#options
+    const found = await this.#options.find()
     if (this.#closing.signal.aborted) return
     if (this.#closing.signal.aborted || found === this.#id) return
     // Another process of the app may have made the queue, and not yet its subscriptions.
-    const id = await declare()
+    const id = await this.#options.declare()
     logger.warn({ queue }, 'the queue was no longer in its table; it has been made again')
     if (this.#closing.signal.aborted || id === this.#id) return
     const text = `the queue '${queue}' was made anew, and what was taken of it is gone`

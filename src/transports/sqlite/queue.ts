@@ -116,18 +116,8 @@ export function sqliteQueue(
       await subscribe(connection, consumption.queue, [], false)
       if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
-      const { queue } = consumption
-      // Rows name their queue, so that every queue has the same number.
-      const consumer = new KeptQueue(0, {
-        ...clockwork(connection),
-        queue,
-        find: async () => ((await isThere(connection, queue)) ? 0 : undefined),
-        async declare() {
-          await subscribe(connection, queue, subscribed.of(queue), false)
-          return 0
-        },
-        open: (_, look) => consumerOf(connection, settings, consumption, { onDelivery, look }),
-      })
+      const topics = (): readonly string[] => subscribed.of(consumption.queue)
+      const consumer = readerOf(connection, settings, topics, { consumption, onDelivery })
       return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
@@ -146,24 +136,29 @@ function clockwork({ settings: { logger, clock } }: Connection): {
   return { logger, clock, random: Math.random }
 }
 
-function consumerOf(
+function readerOf(
   connection: Connection,
   settings: QueueSettings,
-  consumption: Consumption,
-  calls: { readonly onDelivery: OnDelivery; readonly look: () => Promise<void> },
-): HeldQueue<TakenRow> {
-  const { queue } = consumption
-  return new HeldQueue(
-    {
-      ...settings,
-      ...clockwork(connection),
-      ...calls,
-      name: 'sqlite queue',
-      consumption,
-      pause: PAUSE,
+  topics: () => readonly string[],
+  asked: { readonly consumption: Consumption; readonly onDelivery: OnDelivery },
+): KeptQueue {
+  const { queue } = asked.consumption
+  const time = clockwork(connection)
+  // Rows name their queue, so that every queue has the same number.
+  return new KeptQueue(0, {
+    ...time,
+    queue,
+    find: async () => ((await isThere(connection, queue)) ? 0 : undefined),
+    async declare() {
+      await subscribe(connection, queue, topics(), false)
+      return 0
     },
-    (state) => new QueueRows({ ...settings, connection, queue }, state),
-  )
+    open: (_, look) =>
+      new HeldQueue<TakenRow>(
+        { ...settings, ...time, ...asked, name: 'sqlite queue', pause: PAUSE, look },
+        (state) => new QueueRows({ ...settings, connection, queue }, state),
+      ),
+  })
 }
 
 /** Without a transaction where that is possible: it is asked again and again. */
