@@ -111,17 +111,17 @@ function Frame({ me, lost }: { me: Me; lost: (error: ApiError) => void }): VNode
   }, [place.page])
   return (
     <div class="frame">
-      <a
-        class="skip"
-        href={location.hash}
-        onClick={(event) => {
-          event.preventDefault()
-          heading.current?.focus()
-        }}
-      >
-        Skip to the page
-      </a>
       <aside>
+        <a
+          class="skip"
+          href={location.hash}
+          onClick={(event) => {
+            event.preventDefault()
+            heading.current?.focus()
+          }}
+        >
+          Skip to the page
+        </a>
         <div class="brand">
           <img src="./icon.svg" alt="" width="28" height="28" /> Mersal
         </div>
