@@ -92,7 +92,17 @@ export const guards: readonly Guard[] = [
   guard(
     'G10',
     'the handle of a unit that has ended does nothing, by libraries',
-    ['Knex', 'Kysely', 'Drizzle', 'Prisma', 'postgres.js'],
+    ['Knex', 'Kysely', 'Prisma'],
+    [
+      lent,
+      'if (allowed !== undefined && !passes(text, end)) throw handleRevoked(library)',
+      'passes(text, end)',
+    ],
+  ),
+  guard(
+    'G35',
+    'the same, where each call of the handle is asked for',
+    ['Drizzle', 'postgres.js'],
     [lent, 'revoke: (passing) => void (allowed = passing),', 'revoke: () => {},'],
   ),
   guard(
