@@ -10,7 +10,9 @@ import type { Backoff } from '../lib/async/backoff.ts'
  * goes back to its queue and comes again later; others pass it meanwhile.
  */
 export interface LimitOptions {
-  /** Messages handled at one time. From 1 to `receive.concurrency`. Default: no limit of its own. */
+  /**
+   * Messages handled at one time. From 1 to `receive.concurrency`. Default: no limit of its own.
+   */
   readonly concurrency?: number
   /**
    * Messages that begin in a second, evenly: in any second at most a twentieth and one more. From

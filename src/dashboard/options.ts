@@ -1,7 +1,8 @@
 import { Mersal } from '../app/mersal.ts'
 import { isName, nameRule } from '../core/messages/validation.ts'
-import { checkNumber, checkOptions, invalidOption } from '../core/options.ts'
+import { checkLogger, checkNumber, checkOptions, invalidOption } from '../core/options.ts'
 import type { Store } from '../core/store.ts'
+import type { Logger } from '../core/telemetry.ts'
 import type { Transport } from '../core/transport.ts'
 import type { MonitoredApp } from '../http/monitoring.ts'
 import { type RelayStore, servedStores, type Stores } from '../outbox/many-stores/relays-options.ts'
@@ -51,13 +52,21 @@ export interface DashboardOptions {
    * `https://admin.example.org`. Default none.
    */
   readonly origins?: readonly string[]
-  /** Most pages that are kept up to date at a time; others ask now and then. From 0 to 1,000. Default 20. */
+  /**
+   * Most pages that are kept up to date at a time; others ask now and then. From 0 to 1,000.
+   * Default 20.
+   */
   readonly liveClients?: number
   /**
    * With `apps`: of how many messages the latest steps are kept in memory. From 0 to 100,000.
    * Default 2,000.
    */
   readonly remember?: number
+  /**
+   * Told why a request failed, which its client is not. Default: warnings and errors as JSON lines
+   * on standard error. `false`: nothing is logged.
+   */
+  readonly logger?: Logger | false
 }
 
 const known = [
@@ -73,6 +82,7 @@ const known = [
   'origins',
   'liveClients',
   'remember',
+  'logger',
 ] as const satisfies readonly (keyof DashboardOptions)[]
 
 /** Options that have been checked. */
@@ -85,6 +95,7 @@ export interface DashboardParts {
   readonly origins: ReadonlySet<string>
   readonly liveClients: number
   readonly remember: number
+  readonly logger: Logger
   readonly mask: Mask
 }
 
@@ -99,6 +110,7 @@ export function checkDashboard(options: DashboardOptions): DashboardParts {
     origins: checkOrigins(options.origins),
     liveClients: checkNumber('dashboard().liveClients', options.liveClients, limits.liveClients),
     remember: checkNumber('dashboard().remember', options.remember, limits.remember),
+    logger: checkLogger('dashboard().logger', options.logger),
     mask: (text) => text,
   }
 }

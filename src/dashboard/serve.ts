@@ -1,3 +1,5 @@
+import { errorFields } from '../core/errors/error-text.ts'
+import type { Logger } from '../core/telemetry.ts'
 import { type Gate, gateOf } from './access/gate.ts'
 import type { Right } from './access/rights.ts'
 import { checkWrite } from './access/same-origin.ts'
@@ -6,7 +8,7 @@ import { type Desk, readInput } from './api/route.ts'
 import { description, routes } from './api/routes.ts'
 import { asset } from './http/assets.ts'
 import { below, type Segments, withSlash } from './http/base-path.ts'
-import { problem, problemOf } from './http/problem.ts'
+import { type Problem, problem, problemOf } from './http/problem.ts'
 import { json, jsonText, problemReply, reply } from './http/reply.ts'
 import { keepJournal } from './live/journal.ts'
 import { createLive, type Live } from './live/live.ts'
@@ -42,7 +44,7 @@ export function serve(parts: DashboardParts): Serving {
         const found = await answer(works, request, base)
         return request.method === 'HEAD' ? reply(found.status, null, headersOf(found)) : found
       } catch (thrown) {
-        return problemReply(problemOf(thrown), mask)
+        return problemReply(noted(problemOf(thrown), parts.logger), mask)
       }
     },
     [Symbol.dispose]() {
@@ -100,6 +102,16 @@ async function run(
     throw problem(403, 'no-right', `This needs the right '${route.right}', which you do not have.`)
   const input = await readInput(route, request)
   return json(await route.run({ desk, input, rights }), parts.mask)
+}
+
+/** A client is told little, so the log has what went wrong here. */
+function noted(found: Problem, logger: Logger): Problem {
+  if (found.cause !== undefined)
+    logger.warn(
+      { status: found.status, problem: found.code, ...errorFields(found.cause) },
+      'the dashboard could not answer a request',
+    )
+  return found
 }
 
 const headersOf = ({ headers }: Response): Readonly<Record<string, string>> =>

@@ -1,3 +1,4 @@
+import { relayLogger } from '../relay/relay-logger.ts'
 import { createServer, type Server } from 'node:http'
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.ts'
 import { limits } from '../../dashboard/options.ts'
@@ -56,6 +57,7 @@ async function run(context: Context): Promise<number> {
     origins: new Set(),
     liveClients: limits.liveClients.default,
     remember: 0,
+    logger: relayLogger(out, false),
     mask: (text) => out.foreign(text),
   })
   await using listening = await serve(context, ui, host)

@@ -50,8 +50,9 @@ function withAccess(
     try {
       // A copy without a body: what it reads is not missing afterwards.
       admission = await access(new Request(request.url, { headers: request.headers }))
-    } catch {
-      throw problem(500, 'access-failed', 'Whether you may see this cannot be found out now.')
+    } catch (cause) {
+      const text = 'Whether you may see this cannot be found out now.'
+      throw problem(500, 'access-failed', text, cause)
     }
     if (admission === true) return allow
     if (!Array.isArray(admission))

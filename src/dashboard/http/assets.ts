@@ -36,8 +36,9 @@ export async function asset(name: string, request: Request): Promise<Response | 
     const headers = { 'content-type': type, 'cache-control': 'no-cache', etag: tag }
     if (request.headers.get('if-none-match') === tag) return reply(304, null, headers)
     return reply(200, bytes, headers)
-  } catch {
+  } catch (cause) {
     read.delete(name)
-    throw problem(500, 'no-page', 'The page is not in this build: npm run build makes it.')
+    const text = 'The page is not in this build: npm run build makes it.'
+    throw problem(500, 'no-page', text, cause)
   }
 }

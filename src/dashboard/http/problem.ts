@@ -7,15 +7,16 @@ export class Problem extends Error {
   readonly status: number
   readonly code: string
 
-  constructor(status: number, code: string, text: string) {
-    super(text)
+  /** `cause`: what went wrong, for the log alone. */
+  constructor(status: number, code: string, text: string, cause?: unknown) {
+    super(text, { cause })
     this.status = status
     this.code = code
   }
 }
 
-export const problem = (status: number, code: string, text: string): Problem =>
-  new Problem(status, code, text)
+export const problem = (status: number, code: string, text: string, cause?: unknown): Problem =>
+  new Problem(status, code, text, cause)
 
 /**
  * What is told of any failure: of one that is not ours the code alone, since even a masked text of a
@@ -23,7 +24,7 @@ export const problem = (status: number, code: string, text: string): Problem =>
  */
 export function problemOf(thrown: unknown): Problem {
   if (thrown instanceof Problem) return thrown
-  return problem(503, 'away', awayText(thrown))
+  return problem(503, 'away', awayText(thrown), thrown)
 }
 
 /** Why a database or a broker has no answer. */

@@ -11,9 +11,8 @@ export function errorNumber(error: unknown): number | undefined {
   return undefined
 }
 
-/** https://mariadb.com/kb/en/mariadb-error-code-reference/ */
 /**
- * A deadlock; a row that has changed since the snapshot of the transaction, on MariaDB with
+ * By https://mariadb.com/kb/en/mariadb-error-code-reference/, as all numbers here: a deadlock; a row that has changed since the snapshot of the transaction, on MariaDB with
  * `innodb_snapshot_isolation`.
  */
 const CONFLICTS: ReadonlySet<number | undefined> = new Set([1213, 1020])

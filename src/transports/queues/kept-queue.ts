@@ -72,7 +72,6 @@ export class KeptQueue implements Breakable {
   async #look(): Promise<void> {
     const { queue, logger } = this.#options
     const found = await this.#options.find()
-    if (this.#closing.signal.aborted) return
     if (this.#closing.signal.aborted || found === this.#id) return
     // Another process of the app may have made the queue, and not yet its subscriptions.
     const id = await this.#options.declare()

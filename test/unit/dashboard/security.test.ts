@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { dashboard, type DashboardOptions } from '../../../src/dashboard/index.ts'
+import { silentLogger } from '../../../src/core/telemetry.ts'
 import { memoryStore } from '../../../src/memory.ts'
 import { client, kill, message, openMemory, ORIGIN, save, TOKEN } from './support.ts'
 
@@ -19,6 +20,7 @@ describe('a dashboard', () => {
     ['below a path with dots', { path: '/a/../b' }, 'dashboard().path'],
     ['below a path with hidden dots', { path: '/a/%2e%2e/b' }, 'dashboard().path'],
     ['below a path that is not decoded', { path: '/a%zz' }, 'dashboard().path'],
+    ['with a logger that is none', { logger: {} }, 'dashboard().logger'],
     ['with an origin that has a path', { origins: ['https://a.test/b'] }, 'dashboard().origins'],
   ])('%s is refused when it is made', (_, change, field) => {
     expect(() => dashboard({ ...base(), ...change })).toThrow(
@@ -52,7 +54,9 @@ describe('a dashboard', () => {
 
   test('asks access for the page and for each call, and gives at most what allow names', async () => {
     const asked: string[] = []
+    const warned: object[] = []
     const { get, post } = await openMemory({
+      logger: { ...silentLogger, warn: (fields) => void warned.push(fields) },
       allow: ['retry', 'bodies'],
       access(request) {
         const who = request.headers.get('x-user') ?? ''
@@ -71,6 +75,12 @@ describe('a dashboard', () => {
     const broken = await get('api/me', as('broken'))
     expect(broken.status).toBe(500)
     expect(broken.text).not.toContain('canary')
+    expect(warned).toEqual([
+      expect.objectContaining({
+        problem: 'access-failed',
+        error: expect.stringContaining('canary') as string,
+      }),
+    ])
     const own = { 'sec-fetch-site': 'same-origin' }
     const change = { source: 'main', keys: ['1'] }
     expect((await post('api/dead/retry', change, { ...own, 'x-user': 'guest' })).status).toBe(403)

@@ -35,8 +35,8 @@ const TOO_MANY_GROUPS_MS = 1000
 const NO_WISH_YET: number = Date.UTC(9999, 0, 1)
 
 /**
- * Lets a delivery begin when every limit that it falls under has a place for it. Until then it waits
- * in memory. Where too many wait, or for too long, it goes back to the queue and comes again later,
+ * Lets a delivery begin when every limit that it falls under has a place for it. Until then it
+ * waits in memory. Where too many wait, or for too long, it goes back to the queue and comes again later,
  * charged to nobody.
  */
 export class Limits {
@@ -93,7 +93,9 @@ export class Limits {
     }
   }
 
-  /** Undefined if one of its groups cannot be counted. Its hand comes last: it is the shortest wait. */
+  /**
+   * Undefined if one of its groups cannot be counted. Its hand comes last: it is the shortest wait.
+   */
   #placesOf({ delivery, transport, limits }: Candidate, now: number): Place[] | undefined {
     const places: Place[] = []
     for (const limit of [...this.#ports.receive.limits, ...limits]) {

@@ -4,7 +4,7 @@ import { checkNumber, checkOptions, invalidOption } from '../../../core/options.
 import type { Logger } from '../../../core/telemetry.ts'
 import type { LimitOptions } from '../../handle-options.ts'
 
-/** One limit: of each group of messages so many at a time, and so many in a second. */
+/** One limit on each group of messages: how many at a time, and how many in a second. */
 export interface Limit {
   /** Infinity: any number. */
   readonly concurrency: number
