@@ -24,7 +24,7 @@ const withPeer = [
 const bare = Object.keys(subPaths)
   .filter((path) => !withPeer.includes(path))
   .map((path) => `mersal${path.slice(1)}`)
-const largestBytes = 1_702_000
+const largestBytes = 1_280_000
 
 function run(
   what: string,

@@ -14,15 +14,15 @@ const types: Readonly<Record<string, string>> = {
 }
 
 interface Asset {
-  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly text: string
   readonly tag: string
 }
 
 const read = new Map<string, Promise<Asset>>()
 
 async function load(name: string): Promise<Asset> {
-  const bytes = new Uint8Array(await readFile(new URL(name, folder)))
-  return { bytes, tag: `"${createHash('sha256').update(bytes).digest('base64url')}"` }
+  const text = await readFile(new URL(name, folder), 'utf8')
+  return { text, tag: `"${createHash('sha256').update(text).digest('base64url')}"` }
 }
 
 /** A file of the page; undefined: there is none of this name. */
@@ -32,10 +32,10 @@ export async function asset(name: string, request: Request): Promise<Response | 
   const loading = read.get(name) ?? load(name)
   read.set(name, loading)
   try {
-    const { bytes, tag } = await loading
+    const { text, tag } = await loading
     const headers = { 'content-type': type, 'cache-control': 'no-cache', etag: tag }
     if (request.headers.get('if-none-match') === tag) return reply(304, null, headers)
-    return reply(200, bytes, headers)
+    return reply(200, text, headers)
   } catch (cause) {
     read.delete(name)
     const text = 'The page is not in this build: npm run build makes it.'

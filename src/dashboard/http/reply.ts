@@ -29,7 +29,7 @@ const always: Headers = {
 
 export function reply(
   status: number,
-  body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null,
+  body: string | ReadableStream<Uint8Array> | null,
   headers: Headers = {},
 ): Response {
   return new Response(body, { status, headers: { ...always, ...headers } })

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { sql as drizzleSql } from 'drizzle-orm'
 import { drizzle as connectDrizzle } from 'drizzle-orm/postgres-js'
@@ -199,6 +200,39 @@ describe.skipIf(!present)('values that a program reads with parsers of its own',
       await store[Symbol.asyncDispose]()
     })
   }
+
+  test('P12: ids, bodies and numbers are whole through store and queue, binary: true', async () => {
+    await using database = await testDatabase()
+    const { schema } = database
+    const pool = database.newPool({ binary: true } as object)
+    const body = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
+    const message = {
+      id: 'ffeeddcc-bbaa-7998-8877-66554433ff80',
+      type: 'orders.bytes',
+      headers: { 'content-type': 'application/octet-stream' },
+      body,
+      to: { transport: 'default', kind: 'queue', name: 'shop' },
+    } as const
+    await using store = postgres({ pool, schema })
+    await store.open()
+    await store.unitOfWork(async (tx) => void (await store.outbox.save(tx, [message])))
+    const claim = { limit: 1, claimMs: 10_000, token: randomUUID() }
+    const [row] = await store.outbox.claim(claim)
+    expect(row?.message.id).toBe(message.id)
+    expect(Buffer.from(row?.message.body ?? [])).toEqual(body)
+    await using queue = postgresQueue({ pool, schema })
+    await queue.subscribe('shop', [])
+    expect(await Promise.all(queue.publish([message]))).toEqual([{ kind: 'confirmed' }])
+    const came = Promise.withResolvers<Uint8Array>()
+    await queue.consume({ queue: 'shop', concurrency: 1 }, async (delivery) => {
+      came.resolve(delivery.message.body)
+      return { kind: 'ack' }
+    })
+    expect(Buffer.from(await came.promise)).toEqual(body)
+    const client = await pool.connect()
+    expect(client).toHaveProperty('binary', true)
+    client.release()
+  })
 
   test('ours read what those of pg read', () => {
     const samples: readonly (readonly [oid: number, text: string])[] = [

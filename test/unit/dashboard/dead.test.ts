@@ -10,7 +10,10 @@ const allow = ['retry', 'discard'] as const
 test('a long list is read page by page, each once, and searched in bounded stretches', async () => {
   const { store, get } = await openMemory()
   const rows = Array.from({ length: 6000 }, (_, index) =>
-    message(`${index}`, { type: `type-${index % 3}`, headers: { 'correlation-id': `c-${index}` } }),
+    message(`${index}`, {
+      type: `type-${index % 3}`,
+      headers: { 'correlation-id': `way-${index}` },
+    }),
   )
   for (let start = 0; start < rows.length; start += 1000)
     await save(store, ...rows.slice(start, start + 1000))
@@ -24,11 +27,11 @@ test('a long list is read page by page, each once, and searched in bounded stret
   }
   expect(seen.size).toBe(6000)
   expect(pages).toBe(31)
-  const one = await get('api/dead?source=main&text=C-4711')
-  expect(one.body).toMatchObject({ letters: [{ correlationId: 'c-4711' }] })
+  const one = await get('api/dead?source=main&text=WAY-4711')
+  expect(one.body).toMatchObject({ letters: [{ correlationId: 'way-4711' }] })
   // The first call looks at a part only, and says where to go on.
   expect(one.body.looked).toBeLessThanOrEqual(5000)
-  const rest = await get(`api/dead?source=main&text=C-4711&after=${one.body.next}`)
+  const rest = await get(`api/dead?source=main&text=WAY-4711&after=${one.body.next}`)
   expect(rest.body).toMatchObject({ letters: [], next: null })
   const typed = await get('api/dead?source=main&type=type-1&limit=5')
   expect(typed.body.letters).toHaveLength(5)

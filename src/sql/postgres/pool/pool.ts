@@ -238,6 +238,7 @@ async function onConnection<Result>(
     broken = error
   }
   client.on('error', onError)
+  const asBefore = inText(client)
   try {
     return await work(queryOn(client), client)
   } catch (error) {
@@ -245,8 +246,20 @@ async function onConnection<Result>(
     throw error
   } finally {
     client.off('error', onError)
+    asBefore()
     client.release(broken)
   }
+}
+
+/**
+ * Has values come as text. A pool may ask for them in binary form (`binary: true` of `pg`), but `pg`
+ * 8 reads that as UTF-8 first, so that each byte above 127 is lost: of bodies, ids and numbers.
+ * Returns what puts the client back.
+ */
+function inText(client: PostgresPoolClient & { binary?: boolean }): () => void {
+  if (client.binary !== true) return () => {}
+  client.binary = false
+  return () => void (client.binary = true)
 }
 
 async function inTransaction<Result>(
