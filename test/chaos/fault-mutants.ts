@@ -118,6 +118,13 @@ export const faultMutants: readonly Mutant[] = [
     'unit/outbox/claim/shares.test.ts',
   ),
   bug(
+    'F5d',
+    'slow destinations borrow before others were looked for everywhere',
+    'outbox/limits/shares.ts',
+    ['limit: swept ? this.#borrowed(list, free) : 0', 'limit: this.#borrowed(list, free)'],
+    'unit/outbox/claim/shares.test.ts',
+  ),
+  bug(
     'F5b',
     'what is in hand is not bounded in bytes',
     'outbox/claim/in-hand.ts',

@@ -98,6 +98,7 @@ function nextGrant(
     // After settling has failed, more would be published that cannot be settled either.
     room: () => (settler.troubled ? NO_ROOM : inHand.room()),
     fresh: bell.hinted || looks.othersAreDue(now),
+    swept: looks.othersSwept,
   }
   const { waiting, last } = looks.rows
   const rows = waiting === undefined ? undefined : holdBacks.next({ ...state, rows: waiting })

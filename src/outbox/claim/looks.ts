@@ -20,6 +20,8 @@ export interface Looks {
   readonly othersDueAt: number
   /** Whether that time has come. */
   othersAreDue(now: number): boolean
+  /** Such claims have seen the whole outbox once. */
+  readonly othersSwept: boolean
   /** A claim begins. */
   begin(grant: Grant, now: number): Looking
   /** The next claim follows at once. */
@@ -53,6 +55,8 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   const scan = createScan(stretch)
   /** They find something else, and so go on elsewhere. */
   const othersScan = createScan(stretch)
+  // Slow destinations borrow nothing before its first sweep has come to the end.
+  othersScan.forceFull()
   const scans = [scan, othersScan]
   const later = createLater()
   let lookedAt = -Infinity
@@ -87,6 +91,9 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
       return othersDueAt()
     },
     othersAreDue: (now) => now >= othersDueAt(),
+    get othersSwept() {
+      return othersScan.swept
+    },
     begin,
     atOnce() {
       atOnce = true

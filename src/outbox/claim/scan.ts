@@ -27,6 +27,8 @@ export interface Scan {
   forceFull(): void
   /** When a look that is wanted may take place (monotonic); Infinity if none is wanted. */
   readonly nextAt: number
+  /** At least one sweep has come to the end: before, there may be free rows that nobody saw. */
+  readonly swept: boolean
 }
 
 /**
@@ -107,6 +109,7 @@ class Sweeps implements Scan {
   #sweepFrom = 0
   #frontFrom = 0
   #shortRest = true
+  #swept = false
 
   constructor(sizes: StretchSizes) {
     this.#size = createStretchSize(sizes)
@@ -119,6 +122,10 @@ class Sweeps implements Scan {
       this.#fullWanted || this.#sweepAt !== undefined ? this.#sweepFrom : Infinity,
       this.#frontWanted ? this.#frontFrom : Infinity,
     )
+  }
+
+  get swept(): boolean {
+    return this.#swept
   }
 
   plan(now: number): Look {
@@ -195,6 +202,7 @@ class Sweeps implements Scan {
       this.#sweepFrom = endedAt + restAfter(tookMs, this.#urgent ? 1 : STRETCH_REST_FACTOR)
       return
     } else {
+      this.#swept = true
       this.#large = !claim.look.begins
       // One claim has seen everything, so nothing is left for the other looks.
       if (!this.#large) [this.#chains.length, this.#keys, this.#tailWanted] = [0, new Set(), false]

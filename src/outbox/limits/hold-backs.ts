@@ -54,6 +54,8 @@ export interface ClaimState {
   readonly room: () => Room
   /** There is a new reason to look. */
   readonly fresh: boolean
+  /** The looks for others have seen the whole outbox once. */
+  readonly swept: boolean
   /** The claim is for these rows alone. */
   readonly rows?: RowsFor
 }
@@ -146,11 +148,12 @@ function claimGate(
     get nextProbeAt() {
       return breakers.nextProbeAt
     },
-    next({ held, room, fresh, rows }) {
+    next({ held, room, fresh, swept, rows }) {
       const only = rows === undefined ? {} : { rows }
       // One by one, and nothing else in hand: only the culprit is to be charged.
       if (slowMode.on) return { turn: 'all', limit: held === 0 ? 1 : 0, except: [], ...only }
-      return rows === undefined ? shares.next({ ...room(), fresh }) : shares.nextRows(room(), rows)
+      if (rows !== undefined) return shares.nextRows(room(), rows)
+      return shares.next({ ...room(), fresh, swept })
     },
     leftAlone({ except, rows }) {
       const open = breakers.troubled ? openNow(breakers, rows) : []

@@ -6,8 +6,8 @@ import type { Held } from './slow-destinations.ts'
  *
  * - `others`: leaves all slow ones alone. Comes first, and again at each hint.
  * - `shares`: leaves those alone that hold their share.
- * - `borrow`: leaves none alone. Comes when nobody else wanted anything, and never takes the last
- *   quarter of the window.
+ * - `borrow`: leaves none alone. Comes when nobody else wanted anything in all of the outbox, and
+ *   never takes the last quarter of the window.
  * - `all`: nothing is slow.
  */
 export type Turn = 'all' | 'others' | 'shares' | 'borrow'
@@ -28,17 +28,21 @@ export interface Grant {
 }
 
 export interface Shares {
-  /**
-   * `free`: rows that the window has room for; `whole`: what a claim may take when nothing is slow;
-   * `fresh`: there is a new reason to look.
-   */
-  next(state: Room & { readonly fresh: boolean }): Grant
+  next(state: SharesState): Grant
   /** The same for these rows alone. It takes nobody's turn. */
   nextRows(room: Room, rows: RowsFor): Grant
   /** What became of the claim. Returns whether the next one is to follow at once. */
   took(turn: Turn, full: boolean): boolean
   /** How many rows of slow destinations may be added. */
   readonly slowRoom: number
+}
+
+/** `free`: rows that the window has room for; `whole`: what a claim takes when nothing is slow. */
+export interface SharesState extends Room {
+  /** There is a new reason to look. */
+  readonly fresh: boolean
+  /** The looks for others have seen the whole outbox once. */
+  readonly swept: boolean
 }
 
 /**
@@ -87,17 +91,17 @@ class SharesOfWindow implements Shares {
     return Math.max(0, this.#most - heldBy(this.#slow()))
   }
 
-  next({ free, whole, fresh }: Room & { readonly fresh: boolean }): Grant {
+  next({ free, whole, fresh, swept }: SharesState): Grant {
     const list = this.#slow()
     if (list.length === 0) {
       this.#turn = 'all'
       return { turn: this.#turn, limit: whole, except: [] }
     }
     if (fresh || this.#turn === 'all') this.#turn = 'others'
-    const given = this.#grant(list, free)
+    const given = this.#grant(list, free, swept)
     if (given.turn !== 'shares' || given.limit > 0) return given
     this.#turn = this.#hungry ? 'others' : 'borrow'
-    return this.#grant(list, free)
+    return this.#grant(list, free, swept)
   }
 
   nextRows({ free, whole }: Room, rows: RowsFor): Grant {
@@ -115,12 +119,13 @@ class SharesOfWindow implements Shares {
     return true
   }
 
-  #grant(list: readonly Held[], free: number): Grant {
+  #grant(list: readonly Held[], free: number, swept: boolean): Grant {
     switch (this.#turn) {
       case 'shares':
         return this.#sharesOf(list, free)
       case 'borrow':
-        return { turn: 'borrow', limit: this.#borrowed(list, free), except: [] }
+        // What others have may lie behind all that was seen of the outbox.
+        return { turn: 'borrow', limit: swept ? this.#borrowed(list, free) : 0, except: [] }
       case 'others':
       case 'all':
       default:

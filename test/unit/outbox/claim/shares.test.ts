@@ -68,6 +68,18 @@ describe('a slow destination', () => {
     expect(publishedTo(made, 'slow')).toBeGreaterThanOrEqual(250)
   })
 
+  // One look walks over 10,000 rows at most, so that the first ones see nothing of the other one.
+  test('borrows nothing before all of the outbox has been looked through for others', async () => {
+    const made = startWith()
+    await made.add(...many(12_000, 'slow'), ...many(3000, 'fast'))
+    await elapse(made, 100)
+    expect(publishedTo(made, 'fast')).toBe(3000)
+    const slowFirst = made.transport.published.findLastIndex(
+      ({ message: { to } }) => to.name === 'fast',
+    )
+    expect(slowFirst - 2999, 'slow ones before the last fast one').toBe(500)
+  })
+
   test('takes most of the window when nobody else wants it', async () => {
     const made = startWith()
     await made.add(...many(6000, 'slow'))
