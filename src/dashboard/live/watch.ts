@@ -1,6 +1,6 @@
 import type { AppHealth } from '../../app/health/health.ts'
 import type { OutboxOverview, Pause } from '../../core/operations.ts'
-import { systemClock } from '../../lib/async/clock.ts'
+import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
 import { queuesOf, type TransportQueues } from '../../operate/queues.ts'
 import { awayText } from '../http/problem.ts'
@@ -33,58 +33,102 @@ const SHORTEST_MS = 1000
 const REST_FACTOR = 9
 /** Whoever asks does not wait longer. */
 const LONGEST_WAIT_MS = 3000
+/** Figures of the database do not wait longer for queues, which then come with the next look. */
+const FIRST_QUEUES_MS = 1000
 /** Rates over a longer time say nothing of now. */
 const LONGEST_RATE_MS = 60_000
 
 /**
  * Looks at one source for all who ask. Never rejects: one that is away says so, and is looked at
- * again, one look at a time.
+ * again, one look at a time. Database and brokers are looked at apart, so that neither waits for
+ * the other.
  */
 export function watch(source: Source): () => Promise<Watched> {
   const clock = systemClock
-  let sight: Sight | undefined
+  let figures: (Figures & Pick<Sight, 'at' | 'rates'>) | undefined
+  let queues: Sight['queues'] | undefined
   let before: { readonly at: number; readonly overview: OutboxOverview } | undefined
   let trouble: Watched['trouble']
-  let looking: Promise<void> | undefined
-  let notBefore = 0
 
-  async function look(): Promise<void> {
-    const began = clock.monotonic()
+  const lookAtStore = inTurns(clock, async () => {
     try {
-      const { overview, ...found } = await lookAt(source)
+      await source.ready()
+      const began = clock.monotonic()
+      const found = await figuresOf(source)
       const at = clock.monotonic()
-      sight = { at: clock.now(), ...found, overview, rates: ratesOf(before, overview, at) }
-      before = overview && { at, overview }
+      const rates = ratesOf(before, found.overview, at)
+      figures = { at: clock.now(), ...found, rates }
+      before = found.overview && { at, overview: found.overview }
       trouble = undefined
+      return at - began
     } catch (thrown) {
       trouble = { text: awayText(thrown), since: trouble?.since ?? clock.now() }
       before = undefined
+      return 0
     }
-    const took = clock.monotonic() - began
-    notBefore = clock.monotonic() + Math.max(SHORTEST_MS, took * REST_FACTOR)
-  }
+  })
+  const lookAtBrokers = inTurns(clock, async () => {
+    // What the database knows of queues comes first.
+    if (figures === undefined) await lookAtStore()
+    const began = clock.monotonic()
+    queues = await queuesSeen(source, figures?.overview)
+    return clock.monotonic() - began
+  })
 
   return async () => {
-    if (looking === undefined && clock.monotonic() >= notBefore)
-      looking = look().finally(() => (looking = undefined))
+    const store = lookAtStore()
+    const brokers = lookAtBrokers()
     const health = await source.health?.()
-    if (looking !== undefined && !(await fulfilledWithin(clock, LONGEST_WAIT_MS, looking)))
+    if (!(await fulfilledWithin(clock, LONGEST_WAIT_MS, store)))
       trouble ??= { text: 'It has not answered yet.', since: clock.now() }
+    else if (queues === undefined) await fulfilledWithin(clock, FIRST_QUEUES_MS, brokers)
+    const sight = figures && { ...figures, queues: queues ?? [] }
     return { source, health, sight, trouble }
   }
 }
 
-async function lookAt(source: Source): Promise<Pick<Sight, 'overview' | 'pauses' | 'queues'>> {
-  await source.ready()
+/**
+ * One look at a time, not too often, and at most a tenth of the time. `look` never rejects and says
+ * what it has cost, in milliseconds.
+ */
+function inTurns(clock: Clock, look: () => Promise<number>): () => Promise<void> {
+  let looking: Promise<void> | undefined
+  let notBefore = 0
+  const once = async (): Promise<void> => {
+    const costMs = await look()
+    notBefore = clock.monotonic() + Math.max(SHORTEST_MS, costMs * REST_FACTOR)
+    looking = undefined
+  }
+  return () => {
+    if (looking === undefined && clock.monotonic() >= notBefore) looking = once()
+    return looking ?? Promise.resolve()
+  }
+}
+
+type Figures = Pick<Sight, 'overview' | 'pauses'>
+
+async function figuresOf(source: Source): Promise<Figures> {
   const { overview, pauses } = source.store?.operations ?? {}
   const [counted, paused] = await Promise.all([
     overview?.({ keys: MOST_KEYS }),
     pauses?.list() ?? [],
   ])
+  return { overview: counted, pauses: paused }
+}
+
+/** Never rejects: what cannot be looked at says so. */
+async function queuesSeen(
+  source: Source,
+  counted: OutboxOverview | undefined,
+): Promise<Sight['queues']> {
   const place = { store: source.store ?? {}, transports: source.transports }
   const known = counted === undefined ? {} : { counted }
-  const found = await queuesOf({ queues: source.queues }, [place], known)
-  return { overview: counted, pauses: paused, queues: ownQueues(source, found) }
+  try {
+    return ownQueues(source, await queuesOf({ queues: source.queues }, [place], known))
+  } catch (thrown) {
+    const problem = awayText(thrown)
+    return [...source.transports.keys()].map((transport) => ({ transport, queues: [], problem }))
+  }
 }
 
 /** Of apps that share a broker, each shows its own queue. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createLive } from '../../../src/dashboard/live/live.ts'
-import { memoryStore } from '../../../src/memory.ts'
+import { memoryNetwork, memoryStore } from '../../../src/memory.ts'
 import { client, message, openMemory, save, TOKEN } from './support.ts'
 
 /** Reads events of a stream until one is as wanted. */
@@ -83,4 +83,18 @@ test('a store that is away says so at once, beside another one, and recovers by 
   const began = performance.now()
   await eventually(({ trouble }) => trouble?.text === 'It has not answered yet.')
   expect(performance.now() - began).toBeLessThan(10_000)
+})
+
+test('a broker that does not answer makes the figures of the database neither late nor old', async () => {
+  const transport = memoryNetwork().transport()
+  const operations = { ...transport.operations, queues: () => new Promise<never>(() => {}) }
+  const { store, get } = await openMemory({ transport: { ...transport, operations } })
+  const look = async () => (await get('api/overview')).body.sources[0]
+  const began = performance.now()
+  expect(await look()).toMatchObject({ counts: { pending: 0 }, trouble: null })
+  await save(store, message('a'))
+  while ((await look()).counts.pending !== 1)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  // As long as one look at the queues would take.
+  expect(performance.now() - began).toBeLessThan(5000)
 })

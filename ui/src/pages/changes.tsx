@@ -73,9 +73,9 @@ export function Changes({
                   .changed
             setTold(`${done[wish.fate]} ${count(changed)}`)
           }}
-          done={() => {
+          done={(begun) => {
             setWish(undefined)
-            over()
+            if (begun) over()
           }}
         >
           <Words wish={wish} total={total} filtered={isFiltered(query)} />

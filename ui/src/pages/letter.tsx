@@ -60,7 +60,6 @@ function Buttons({
   rights: readonly string[]
 }): VNode | null {
   const [asked, setAsked] = useState<'retry' | 'discard'>()
-  const [changed, setChanged] = useState(false)
   const may = (['retry', 'discard'] as const).filter((fate) => rights.includes(fate))
   const way = letter.correlationId ?? letter.id
   return (
@@ -93,10 +92,9 @@ function Buttons({
               ...(transport === undefined ? {} : { transport }),
               keys: [letter.key],
             })
-            setChanged(true)
             go('dead', box(place))
           }}
-          done={() => !changed && setAsked(undefined)}
+          done={() => setAsked(undefined)}
         >
           {asked === 'retry' ? (
             <p>It goes back with its id, due at once and with no tries used.</p>

@@ -8,6 +8,8 @@ import { linkTo } from '../router.ts'
 import { count, duration, plural } from '../words.ts'
 
 const BEHIND_MS = 60_000
+/** Large tables are counted less often, and then the page says when. */
+const OLD_MS = 5000
 
 export function OverviewPage({ live }: { live: LiveState }): VNode {
   const { overview, curves } = live
@@ -15,7 +17,12 @@ export function OverviewPage({ live }: { live: LiveState }): VNode {
   return (
     <>
       {overview.sources.map((source) => (
-        <Source key={source.name} source={source} points={curves.get(source.name) ?? []} />
+        <Source
+          key={source.name}
+          source={source}
+          at={overview.at}
+          points={curves.get(source.name) ?? []}
+        />
       ))}
     </>
   )
@@ -31,7 +38,15 @@ function stateOf({ trouble, health, counts }: SourceView): readonly [Tone, strin
   return ['good', 'well']
 }
 
-function Source({ source, points }: { source: SourceView; points: readonly Point[] }): VNode {
+function Source({
+  source,
+  at,
+  points,
+}: {
+  source: SourceView
+  at: number
+  points: readonly Point[]
+}): VNode {
   const [tone, words] = stateOf(source)
   const { name, kind, store, trouble, seenAt } = source
   return (
@@ -42,6 +57,11 @@ function Source({ source, points }: { source: SourceView; points: readonly Point
         </h2>
         <span class="quiet">{[kind, store].filter(Boolean).join(' · ')}</span>
         <Badge tone={tone}>{words}</Badge>
+        {trouble === null && seenAt !== null && at - seenAt > OLD_MS ? (
+          <span class="quiet">
+            figures of <Time at={seenAt} />
+          </span>
+        ) : null}
       </header>
       {trouble === null ? null : (
         <Notice tone="bad" title={trouble.text}>

@@ -127,7 +127,8 @@ export function Ask({
   action: string
   danger?: boolean
   work: (report: (text: string) => void, signal: AbortSignal) => Promise<void>
-  done: () => void
+  /** It has closed; `begun`: with the work done, or begun. */
+  done: (begun: boolean) => void
 }): VNode {
   const dialog = useRef<HTMLDialogElement>(null)
   const [stop] = useState(() => new AbortController())
@@ -140,17 +141,20 @@ export function Ask({
     dialog.current?.showModal()
     return () => stop.abort()
   }, [])
+  const begun = useRef(false)
   const run = async (): Promise<void> => {
+    begun.current = true
     setState({ running: true, text: 'Working …', error: false })
     try {
       await work((text) => setState({ running: true, text, error: false }), stop.signal)
-      done()
+      // By itself it gives the focus back to where it came from.
+      dialog.current?.close()
     } catch (thrown) {
       setState({ running: false, text: (thrown as Error).message, error: true })
     }
   }
   return (
-    <dialog ref={dialog} onClose={done} aria-labelledby="ask-title">
+    <dialog ref={dialog} onClose={() => done(begun.current)} aria-labelledby="ask-title">
       <h2 id="ask-title">{title}</h2>
       <div class="dialog-body">{children}</div>
       <p role="status" class={state.error ? 'error-text' : 'quiet'}>
