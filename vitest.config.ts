@@ -20,7 +20,7 @@ const fast = [
 
 /** Many processes, random schedules, or tools that are installed first. */
 const long = [
-  'test/{chaos,inputs,model,projects,simulation,user-code}/**/*.test.ts',
+  'test/{chaos,inputs,model,projects,simulation,upgrade,user-code}/**/*.test.ts',
   'test/bench/bench.test.ts',
   'test/scenarios/crash-matrix-*.test.ts',
   'test/scenarios/{postgres-relays,relay-program}.test.ts',

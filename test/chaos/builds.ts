@@ -3,6 +3,7 @@
  * beside each other.
  */
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,16 +39,30 @@ export interface PreviousBuild extends AsyncDisposable {
   readonly back: Build
 }
 
-/** The options of this build that keep it from refusing newer tables. */
-const unchecked: Readonly<Record<string, string>> = {
-  'index.ts': `export * from '../src/index.ts'\n`,
-  'rabbitmq.ts': `export * from '../src/rabbitmq.ts'\n`,
-  'postgres.ts': `import { postgres as open } from '../src/postgres.ts'
-export * from '../src/postgres.ts'
-export const postgres = (options: Parameters<typeof open>[0]) => open({ ...options, migrate: 'off' })\n`,
-  'sqlite.ts': `import { sqlite as open } from '../src/sqlite.ts'
-export * from '../src/sqlite.ts'
-export const sqlite = (options: Parameters<typeof open>[0]) => open({ ...options, migrate: 'off' })\n`,
+/** A face of the build whose stores and queues do not look at the version of their tables. */
+function unchecked(face: string, makers: readonly string[]): string {
+  const open = makers.map(
+    (maker) =>
+      `export const ${maker} = (options: Parameters<typeof face.${maker}>[0]) => face.${maker}({ ...options, migrate: 'off' })`,
+  )
+  const path = `'../src/${face}.ts'`
+  return [`import * as face from ${path}`, `export * from ${path}`, ...open, ''].join('\n')
+}
+
+/** Face, and what of it opens tables in this build or in later ones. */
+const faces: Readonly<Record<string, readonly string[]>> = {
+  index: [],
+  rabbitmq: [],
+  postgres: ['postgres', 'postgresQueue'],
+  sqlite: ['sqlite', 'sqliteQueue'],
+  mysql: ['mysql'],
+}
+
+async function writeUnchecked(folder: string): Promise<void> {
+  await mkdir(join(folder, 'unchecked'))
+  for (const [face, makers] of Object.entries(faces))
+    if (existsSync(join(folder, 'src', `${face}.ts`)))
+      await writeFile(join(folder, 'unchecked', `${face}.ts`), unchecked(face, makers))
 }
 
 /**
@@ -65,9 +80,7 @@ export async function previousBuild(commit = PREVIOUS): Promise<PreviousBuild> {
     await run('tar', ['-xf', archive, '-C', folder])
     await rm(archive)
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-    await mkdir(join(folder, 'unchecked'))
-    for (const [name, text] of Object.entries(unchecked))
-      await writeFile(join(folder, 'unchecked', name), text)
+    await writeUnchecked(folder)
   } catch (error) {
     await rm(folder, { recursive: true })
     throw new Error(

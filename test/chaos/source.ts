@@ -51,14 +51,22 @@ export async function loadAdapters(folder: string): Promise<Adapters> {
   return Object.fromEntries(await Promise.all(loaded)) as Adapters
 }
 
+export type Faces = Omit<SourceOfProcess, 'metrics'>
+
+/** Of a build of any age; the adapters when they are asked for. */
+export async function loadFaces(folder: string): Promise<Faces> {
+  const core = await load(folder, 'index.ts')
+  const adapter = (name: AdapterName): Promise<unknown> => load(folder, `${name}.ts`)
+  return { core, adapter } as Faces
+}
+
 /** The same as `loadSource`, with the adapters when they are asked for. */
 export async function loadSourceOfProcess(folder: string): Promise<SourceOfProcess> {
-  const [core, metrics] = await Promise.all([
-    load(folder, 'index.ts'),
+  const [faces, metrics] = await Promise.all([
+    loadFaces(folder),
     load(folder, 'metrics/relay-metrics.ts'),
   ])
-  const adapter = (name: AdapterName): Promise<unknown> => load(folder, `${name}.ts`)
-  return { core, metrics, adapter } as SourceOfProcess
+  return { ...faces, metrics } as SourceOfProcess
 }
 
 /** Of a build whose files lie where those of this one lie. */
