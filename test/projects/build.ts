@@ -8,14 +8,17 @@ const root = resolve(fileURLToPath(new URL('../..', import.meta.url)))
 /** A folder of this run of the tests, which is removed at its end (test/run/programs.ts). */
 const ofThisRun = process.env['MERSAL_TEST_PROGRAMS']
 
-/** Runs `npm run build` into the folder; others may be building in the repository. */
+/** Does as `npm run build`, into the folder; others may be building in the repository. */
 function compile(into: string): void {
-  const compiler = join(root, 'node_modules/.bin/tsc')
-  const { status, stdout, stderr, error } = spawnSync(
-    compiler,
-    ['-p', 'tsconfig.build.json', '--outDir', into],
-    { cwd: root, encoding: 'utf8' },
-  )
+  run(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--outDir', into])
+  run(process.execPath, [join(root, 'scripts/prune-declarations.ts'), into])
+}
+
+function run(program: string, args: readonly string[]): void {
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    cwd: root,
+    encoding: 'utf8',
+  })
   if (error !== undefined) throw error
   if (status !== 0) throw new Error(`the package cannot be built:\n${stdout}${stderr}`)
 }
