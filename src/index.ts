@@ -21,6 +21,7 @@ export {
   type SignalStop,
 } from './app/signals.ts'
 export type { AppHealth, HealthPart, HealthStatus } from './app/health/health.ts'
+export type { Drained, DrainOptions } from './app/drain/drain.ts'
 export type { AppState } from './app/lifecycle.ts'
 export type {
   Address,

@@ -25,7 +25,7 @@ export const typePages: readonly PagePlan[] = [
     title: 'The app',
     intro: 'An app is one instance of `Mersal`: a name, an input queue, handlers, ways to send.',
     parts: main(`Mersal MersalOptions OutboxConfig IdempotencyConfig TransactionOptions OnceRequest
-      OnceResult RequestOptions OutcomeOptions MessageState runUntilSignal stopOnSignals
+      OnceResult Drained DrainOptions RequestOptions OutcomeOptions MessageState runUntilSignal stopOnSignals
       SignalOptions SignalStop LifecycleHook AppState AppHealth HealthPart HealthStatus Logger
       stderrLogger silentLogger`),
   },

@@ -63,6 +63,7 @@ const asked: Readonly<Record<string, Ask>> = {
   SendOptions: async (given) =>
     await withStore().transaction(async (_tx, { publish }) => await publish(Happened, {}, given)),
   TransactionOptions: async (given) => await withStore().transaction(async () => {}, given),
+  DrainOptions: async (given) => await app().drain(given),
   RequestOptions: async (given) => await app().request(Example, {}, given),
   OutcomeOptions: async (given) => await withStore().outcome(crypto.randomUUID(), given),
   OnceRequest: async (given) => await withStore().once({ key: 'a', ...given }, async () => 1),

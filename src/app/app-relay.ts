@@ -1,37 +1,45 @@
-import { checkOptions, checkSignal } from '../core/options.ts'
-import { linkAbort } from '../lib/async/linked-abort.ts'
 import { uuidv7 } from '../lib/uuid.ts'
 import { newClaimCondition } from '../outbox/claim/claim-loop.ts'
 import { createRelay } from '../outbox/relay.ts'
+import type { Waker } from '../core/outbox.ts'
 import type { Relay } from '../outbox/types.ts'
-import { misuse } from './misuse.ts'
+import { type RelayStorage, type Tally, tallied } from './drain/tally.ts'
 import type { Settings } from './settings/settings.ts'
-import { boundedInside } from './unit/joining.ts'
 
 /** What an app asks of its relay. */
 export type AppRelay = Pick<
   Relay,
   'state' | 'condition' | 'start' | 'wake' | 'express' | 'drain' | 'stop'
->
+> & { readonly tally: Tally }
 
 /** The relay of an app, not started. It stays idle if no relay is to run here. */
 export function appRelay<Tx>(settings: Settings<Tx>): AppRelay {
-  const { name, store, storage, runRelay, transports, wakers, logger, clock, random } = settings
-  if (storage === undefined || !runRelay) return idleRelay
+  if (settings.storage === undefined || !settings.runRelay) return idleRelay
+  const { storage, tally } = tallied(settings.storage)
+  return Object.assign(relayOn(settings, storage, settings.wakers), { tally })
+}
+
+/** A relay that publishes for this app from its storage, not started. */
+export function relayOn<Tx>(
+  { name: app, store, storage, transports, logger, clock, random, relay }: Settings<Tx>,
+  claimed: RelayStorage,
+  wakers: readonly Waker[],
+): Relay {
   const newToken = (): string => uuidv7(clock.now())
   return createRelay({
-    environment: { app: name, clock, random, logger, newToken },
-    storage,
+    environment: { app, clock, random, logger, newToken },
+    storage: claimed,
     transports,
     wakers,
     pauses: storage === store?.outbox ? store?.operations?.pauses : undefined,
-    settings: settings.relay,
+    settings: relay,
   })
 }
 
 /** For an app without an outbox, and for one whose relay runs elsewhere. */
 const idleRelay: AppRelay = {
   state: 'idle',
+  tally: { counts: { published: 0, dead: 0, unconfirmed: 0 }, cut: false, follow: () => () => {} },
   condition: {
     claims: newClaimCondition(),
     settleFailures: 0,
@@ -44,30 +52,3 @@ const idleRelay: AppRelay = {
   drain: () => Promise.resolve(),
   stop: () => Promise.resolve(true),
 }
-
-interface DrainPorts {
-  readonly settings: Pick<Settings<never>, 'clock'> & { readonly storage: unknown }
-  readonly relay: AppRelay
-  readonly transactions: { outer(): { readonly open: boolean } | undefined }
-}
-
-/** Resolves when nothing is left that the relay can deliver now. */
-export async function drained(
-  { settings, relay, transactions }: DrainPorts,
-  options: { readonly signal?: AbortSignal },
-): Promise<void> {
-  checkOptions('drain()', options, ['signal'])
-  checkSignal('drain().signal', options.signal)
-  if (settings.storage === undefined) return
-  if (relay.state === 'idle') throw misuse('drain()', NO_RELAY)
-  using link = linkAbort(options.signal)
-  const inside = {
-    what: 'drain()',
-    clock: settings.clock,
-    outer: transactions.outer(),
-    abort: (reason: Error) => link.abort(reason),
-  }
-  await boundedInside(inside, () => relay.drain({ signal: link.signal }))
-}
-
-const NO_RELAY = 'no relay runs in this app: start() it, without outbox.runRelay: false'

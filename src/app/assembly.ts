@@ -1,5 +1,6 @@
 import { wakeHints } from '../lib/async/wake-hints.ts'
 import { type AppRelay, appRelay } from './app-relay.ts'
+import { createDraining, type Draining } from './drain/drain.ts'
 import { Health } from './health/health.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { AttemptPorts } from './receive/attempt.ts'
@@ -42,6 +43,7 @@ export interface Assembly<Tx> {
   readonly outcome: Outcomes
   readonly senders: AppSenders<Tx>
   readonly relay: AppRelay
+  readonly draining: Draining
   readonly lifecycle: Lifecycle
   readonly health: Health<Tx>
   /** Opens the store, once. */
@@ -58,12 +60,9 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const relay = appRelay(settings)
   const outbox = settings.storage && appOutbox(settings.storage, settings)
   const routing = routingOf(settings, handlers)
-  const subscriptions = new Subscriptions({
-    queue: routing.ownQueue,
-    transports: settings.transports,
-    routing,
-    handlers,
-  })
+  const { transports } = settings
+  const queue = routing.ownQueue
+  const subscriptions = new Subscriptions({ queue, transports, routing, handlers })
   const sending = sendPorts(settings, routing, relay, outbox, closing.signal)
   const makers = unitSenders(sending, { ambient, savepoints: settings.savepoints })
   const runUnit = outbox && appUnits(settings, { ambient, units, relay, outbox })
@@ -82,7 +81,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const place = () => ({ state: lifecycle.state, outer: transactions.outer() })
   const requests = new Requests<Tx>({ settings, sending, place })
   const prune: Once<Tx>['prune'] = (limit, longerMs) => once.prune(limit, longerMs)
-  const parts = { settings, subscriptions, receiver, units, relay, open, requests }
+  const draining = createDraining({ settings, relay, open, place })
+  const parts = { settings, subscriptions, receiver, units, relay, draining, open, requests }
   const runtime = new Runtime({ ...parts, once: { prune }, forced, closing })
   const lifecycle = new Lifecycle(settings, runtime)
   const receptions = (): Runtime<Tx>['receptions'] => runtime.receptions
@@ -104,6 +104,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     outcome: outcomes({ settings, lifecycle, closing: closing.signal, open, transactions }),
     senders: appSenders({ sending, ambientSends, units, ...inUnits }),
     relay,
+    draining,
     lifecycle,
     health,
     open,

@@ -4,7 +4,7 @@ import type { Cancellation } from '../core/outbox.ts'
 import type { MessageState } from '../core/operations.ts'
 import { checkBoolean, checkNumber, checkOptions, checkSignal } from '../core/options.ts'
 import { type Assembly, assemble } from './assembly.ts'
-import { drained } from './app-relay.ts'
+import type { Drained, DrainOptions } from './drain/drain.ts'
 import type { AppHealth } from './health/health.ts'
 import type { AppState } from './lifecycle.ts'
 import type { OnceRequest, OnceResult } from './once/request.ts'
@@ -267,15 +267,15 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver.
-   * Does not wait for rows that another relay has claimed, nor for rows behind them. Resolves at
-   * once in an app without an outbox.
+   * Publishes until the outbox holds nothing that is due and can be delivered now, or a bound is
+   * reached. Where no relay runs in this app, one runs for this call alone, also before `start()`.
+   * Does not wait for rows that another relay has claimed, nor for rows behind them.
    *
-   * Throws `MERSAL_INVALID_OPTIONS` if no relay runs in this app, and `MERSAL_STORE_BUSY` if it was
-   * called inside an open transaction that may hold the only writer, and the wait timed out.
+   * Throws `MERSAL_INVALID_OPTIONS`, `MERSAL_APP_STOPPED`, the reason of the signal, what opening
+   * the store throws, and `MERSAL_STORE_BUSY` inside an open transaction that it waits for.
    */
-  drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    return drained(this.#parts, options)
+  drain(options: DrainOptions = {}): Promise<Drained> {
+    return this.#parts.draining.drain(options)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

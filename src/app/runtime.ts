@@ -7,6 +7,7 @@ import { abortable } from '../lib/async/linked-abort.ts'
 import { fulfilledWithin } from '../lib/async/within.ts'
 import { startWithJanitor } from '../outbox/janitor.ts'
 import type { AppRelay } from './app-relay.ts'
+import type { Draining } from './drain/drain.ts'
 import { runStartHooks, runStopHooks } from './hooks.ts'
 import type { Ending, Startable } from './lifecycle.ts'
 import type { Once } from './once/once.ts'
@@ -24,6 +25,7 @@ export interface RuntimePorts<Tx> {
   readonly receiver: Pick<Receiver<Tx>, 'deliver' | 'idle' | 'stopWaiting' | 'waiting'>
   readonly units: Pick<OpenUnits<Tx>, 'idle'>
   readonly relay: AppRelay
+  readonly draining: Pick<Draining, 'stop'>
   /** Removes answers of requests that were kept long enough. */
   readonly once: Pick<Once<Tx>, 'prune'>
   /** Ends the requests that wait for replies. */
@@ -108,13 +110,14 @@ export class Runtime<Tx> implements Startable {
   async end({ graceMs, removeQueue = false }: Ending): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    const { settings, relay, closing } = this.#ports
+    const { settings, relay, draining, closing } = this.#ports
     const { clock, name } = settings
     const deadline = clock.monotonic() + graceMs
     const leftMs = (): number => Math.max(0, deadline - clock.monotonic())
     const timeout = stopTimeout(name, graceMs, UNFINISHED)
     const finished = await this.#finish(leftMs(), timeout)
-    const settled = await relay.stop({ graceMs: leftMs() })
+    const relays = [relay, draining].map((one) => one.stop({ graceMs: leftMs() }))
+    const settled = (await Promise.all(relays)).every(Boolean)
     const kept = removeQueue && finished && settled ? await this.#removeQueue(leftMs()) : undefined
     await this.#within(leftMs(), this.#ports.requests.close())
     closing.abort()

@@ -1,4 +1,5 @@
 import { type Mersal, assemblyOf } from '../app/mersal.ts'
+import { misuse } from '../app/misuse.ts'
 import { command } from '../app/send/messages.ts'
 
 type DrainableApp = Pick<Mersal<never>, 'drain' | 'direct'>
@@ -21,6 +22,7 @@ export async function drain(
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const all: readonly DrainableApp[] = 'drain' in apps ? [apps] : apps
+  for (const app of all) checkRunning(app)
   for (;;) {
     const before = handled(all)
     let probed = 0
@@ -31,6 +33,13 @@ export async function drain(
     }
     if (handled(all) === before + probed) return
   }
+}
+
+/** Nobody would ever read the queue of one that was not started. */
+function checkRunning(app: DrainableApp): void {
+  const { lifecycle, settings } = assemblyOf(app as Mersal<never>)
+  if (lifecycle.state === 'idle')
+    throw misuse('drain()', `start() the app '${settings.name}' first`)
 }
 
 function handled(apps: readonly DrainableApp[]): number {
