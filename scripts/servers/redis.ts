@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from './postgres.ts'
 import { findProgram, type ServerProgram, startServer } from './program.ts'
+import type { ServerCommand } from './redis-8.ts'
 
 const serverProgram = (environment: NodeJS.ProcessEnv): string | undefined =>
   findProgram('redis-server', environment, ['/usr/bin', '/usr/local/bin'])
@@ -33,6 +34,8 @@ export interface PrivateRedisOptions {
   readonly config?: readonly string[]
   /** Default: a server of data. */
   readonly sentinel?: boolean
+  /** Default: the `redis-server` of this machine. */
+  readonly command?: ServerCommand
 }
 
 async function answers(port: number): Promise<boolean> {
@@ -69,9 +72,14 @@ function configLines(port: number, folder: string, options: PrivateRedisOptions)
   ]
 }
 
-export async function openPrivateRedis(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
+function commandHere(): ServerCommand {
   const program = serverProgram(process.env)
   if (program === undefined) throw new Error(redisProblem())
+  return { program, args: [] }
+}
+
+export async function openPrivateRedis(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
+  const { program, args } = options.command ?? commandHere()
   const folder = mkdtempSync(join(tmpdir(), 'mersal-redis-'))
   const port = await freePort()
   const file = join(folder, 'redis.conf')
@@ -79,7 +87,7 @@ export async function openPrivateRedis(options: PrivateRedisOptions = {}): Promi
   const server = await startServer({
     name: 'redis-server',
     program,
-    args: [file, ...(options.sentinel === true ? ['--sentinel'] : [])],
+    args: [...args, file, ...(options.sentinel === true ? ['--sentinel'] : [])],
     folder,
     answers: () => answers(port),
   })

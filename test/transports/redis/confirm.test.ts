@@ -3,8 +3,13 @@ import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import type { PublishOutcome } from '../../../src/core/transport.ts'
 import { redis, type RedisOptions, type RedisTransport } from '../../../src/redis.ts'
-import { hasWaitAof, redisCli, streamOf } from '../../redis/plain-client.ts'
-import { openPrivateRedis, redisIsHere } from '../../redis/server.ts'
+import { redisCli, streamOf } from '../../redis/plain-client.ts'
+import {
+  openPrivateRedis,
+  openPrivateRedis8,
+  redis8IsHere,
+  redisIsHere,
+} from '../../redis/server.ts'
 import { hasty, numbered } from '../../redis/traffic.ts'
 import { transportRights } from '../../redis/rights.ts'
 
@@ -114,12 +119,9 @@ describe.skipIf(!here)("confirm: 'synced' by WAITAOF", () => {
   })
 })
 
-describe.skipIf(!here)("confirm: 'synced' on a server with WAITAOF", () => {
-  test('P2: waits for the disk with each confirm, and what was confirmed outlives SIGKILL', async ({
-    skip,
-  }) => {
-    await using server = await openPrivateRedis({ fsync: 'everysec' })
-    skip(!(await hasWaitAof(server.url)), 'this server has no WAITAOF: Redis 7.2 or Valkey has')
+describe.skipIf(!redis8IsHere())("confirm: 'synced' on a server with WAITAOF", () => {
+  test('P2: waits for the disk with each confirm, and what was confirmed outlives SIGKILL', async () => {
+    await using server = await openPrivateRedis8()
     const patient = { ...hasty, confirmTimeoutMs: 10_000 } // the disk is written once a second
     await using transport = redis({ ...patient, url: server.url, confirm: 'synced' })
     await transport.subscribe('q', ['t'])
@@ -133,9 +135,8 @@ describe.skipIf(!here)("confirm: 'synced' on a server with WAITAOF", () => {
     expect(await streamOf(server.url, '{mersal}:queue:q')).toHaveLength(5)
   })
 
-  test('tells of a missing right at the start', async ({ skip }) => {
-    await using server = await openPrivateRedis({ fsync: 'everysec' })
-    skip(!(await hasWaitAof(server.url)), 'this server has no WAITAOF: Redis 7.2 or Valkey has')
+  test('tells of a missing right at the start', async () => {
+    await using server = await openPrivateRedis8()
     const user = ['ACL', 'SETUSER', 'mersal', 'on', '>secret', '~{mersal}:*', '&{mersal}:*']
     await redisCli(server.url, ...user, ...transportRights)
     const url = server.url.replace('redis://', 'redis://mersal:secret@')
