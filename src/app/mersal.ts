@@ -13,6 +13,7 @@ import type { SagaReactions } from './sagas/types.ts'
 import { checkRemoval, misuse } from './misuse.ts'
 import type { OutcomeOptions } from './requests/outcome.ts'
 import type { RequestOptions } from './requests/requests.ts'
+import { announced } from './settings/announced.ts'
 import { appSettings } from './settings/settings.ts'
 import type {
   HandleOptions,
@@ -48,7 +49,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   /** Throws `MERSAL_INVALID_OPTIONS`, with field and remedy. Touches no database and no broker. */
   constructor(options: MersalOptions<Tx>) {
-    this.#parts = assemble(appSettings(options))
+    this.#parts = assemble(appSettings(announced(options)))
     this.direct = this.#parts.senders.direct
     this.health = () => this.#parts.health.look()
   }

@@ -12,5 +12,6 @@ export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   dead: async () => (await import('./dead/dead.ts')).dead,
   saga: async () => (await import('./status/sagas.ts')).saga,
   dashboard: async () => (await import('./dashboard/dashboard.ts')).dashboard,
+  prove: async () => (await import('./prove/prove.ts')).prove,
   doctor: async () => (await import('./doctor/doctor.ts')).doctor,
 }

@@ -18,3 +18,4 @@ export { type DocumentsHarness, documentsContract } from './documents-contract.t
 export { type Capture, type CapturedMessage, capture } from './capture.ts'
 export { drain } from './drain.ts'
 export { type TransportHarness, transportContract } from './transport-contract.ts'
+export { defineProof, type Proof, type ProofNumbers, type ProofPlace } from './proof.ts'

@@ -30,6 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/stores/memory',
     'src/transports/memory',
   ],
+  'src/prove': ['src/core', 'src/lib', 'src/app', 'src/operate', 'src/testing'],
   'src/nestjs': ['src/core', 'src/lib', 'src/app'],
   'src/metrics': ['src/core', 'src/lib', 'src/app'],
   'src/otel': ['src/core', 'src/lib', 'src/app', 'src/metrics'],
@@ -45,6 +46,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   'src/cli': [
     'src/operate',
+    'src/prove',
     'src/dashboard',
     'src/core',
     'src/lib',

@@ -16,7 +16,9 @@ export interface Loaded extends CheckedConfig {
   readonly source: string
 }
 
-const names = ['ts', 'mts', 'js', 'mjs'].map((ending) => `mersal.config.${ending}`)
+const namesOf = (stem: string): readonly string[] =>
+  ['ts', 'mts', 'js', 'mjs'].map((ending) => `${stem}.${ending}`)
+const names = namesOf('mersal.config')
 
 /** What marks the root of a project. */
 const marks = ['package.json', '.git']
@@ -39,8 +41,13 @@ function foldersUpToRoot(cwd: string): readonly string[] {
  * The nearest `mersal.config.*`, in the folder or above it, but not above the root of the project.
  */
 export function findConfig(cwd: string): string | undefined {
+  return findNearest('mersal.config', cwd)
+}
+
+/** As `findConfig`, for files of this name with any ending of a module. */
+export function findNearest(stem: string, cwd: string): string | undefined {
   return foldersUpToRoot(cwd)
-    .flatMap((folder) => names.map((name) => join(folder, name)))
+    .flatMap((folder) => namesOf(stem).map((name) => join(folder, name)))
     .find((path) => existsSync(path))
 }
 
