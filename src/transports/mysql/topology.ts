@@ -4,22 +4,25 @@ import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
 import { isOutOfReach } from '../../sql/mysql/failure.ts'
 import { onlyRow, type Query } from '../../sql/mysql/own.ts'
 import { newQueueNumber } from '../queues/kept-queue.ts'
+import type { QueueTopology } from '../queues/queue-in-database.ts'
 import { checkNames } from '../shared/settings.ts'
 import type { Connection } from './connection.ts'
 
+export function topologyOf(connection: Connection): QueueTopology {
+  return {
+    subscribe: (queue, topics, remove) => subscribe(connection, { queue, topics, remove }),
+    find: (queue) => find(connection, queue),
+    topicsOf: (queue) => topicsOf(connection, queue),
+    remove: (queue) => remove(connection, queue),
+  }
+}
+
 /** Returns the number of the queue. */
-export async function subscribe(
-  connection: Connection,
-  queue: string,
-  topics: readonly string[],
-  remove: boolean,
-): Promise<number> {
-  checkNames([queue, ...topics])
+async function subscribe(connection: Connection, wanted: Wanted): Promise<number> {
+  checkNames([wanted.queue, ...wanted.topics])
   try {
     const own = await connection.ready()
-    return await own.transaction('declaring a queue', (query) =>
-      declare(query, connection, { queue, topics, remove }),
-    )
+    return await own.transaction('declaring a queue', (query) => declare(query, connection, wanted))
   } catch (error) {
     if (!isOutOfReach(error)) throw error
     const text = 'mysql queue: the database cannot be reached'
@@ -53,10 +56,7 @@ async function declare(
 }
 
 /** The number of the queue; undefined if there is none. */
-export async function findQueue(
-  connection: Connection,
-  queue: string,
-): Promise<number | undefined> {
+async function find(connection: Connection, queue: string): Promise<number | undefined> {
   const own = await connection.ready()
   const { rows } = await own.run<{ id: unknown }>('looking for a queue', connection.sql.find, [
     bytesOf(queue),
@@ -64,7 +64,7 @@ export async function findQueue(
   return rows[0] === undefined ? undefined : Number(rows[0].id)
 }
 
-export async function topicsOf(connection: Connection, queue: string): Promise<string[]> {
+async function topicsOf(connection: Connection, queue: string): Promise<string[]> {
   const own = await connection.ready()
   const { rows } = await own.run<{ topic: unknown }>(
     'reading subscriptions',
@@ -78,7 +78,7 @@ export async function topicsOf(connection: Connection, queue: string): Promise<s
  * Removes the queue with its subscriptions. Whoever puts messages into it has locked its row until
  * the commit, so that what they have put is counted. Who comes later finds no queue.
  */
-export async function removeQueue(connection: Connection, name: string): Promise<QueueRemoval> {
+async function remove(connection: Connection, name: string): Promise<QueueRemoval> {
   const own = await connection.ready()
   const { sql } = connection
   return await own.transaction('removing a queue', async (query): Promise<QueueRemoval> => {

@@ -1,13 +1,11 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { isMersalError, MersalError } from '../../core/errors/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
-import { checkNumber } from '../../core/options.ts'
-import type { Logger } from '../../core/telemetry.ts'
-import type { Consumption, Transport } from '../../core/transport.ts'
-import type { Clock, Random } from '../../lib/async/clock.ts'
-import { Connection } from '../../sql/sqlite/connection/connection.ts'
-import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import type { Transport } from '../../core/transport.ts'
 import { sharedHandleWarnings } from '../../sql/sqlite/connection/connect.ts'
+import { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
 import {
   connectionSettings,
   type SqliteConnectionOptions,
@@ -15,23 +13,15 @@ import {
   type SqliteOpener,
   type SqlitePath,
 } from '../../sql/sqlite/options.ts'
-import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
+import { queueInDatabase } from '../queues/queue-in-database.ts'
+import { HeldQueue } from '../shared/held-queue.ts'
+import { queueOptionNames, queueSettings } from '../shared/settings.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
-import { KeptQueue, Subscribed } from '../queues/kept-queue.ts'
-import { consumers } from '../shared/consumers.ts'
-import type { OnDelivery } from '../shared/deliver.ts'
-import { HeldQueue } from '../shared/held-queue.ts'
-import {
-  checkNames,
-  queueOptionNames,
-  type QueueSettings,
-  queueSettings,
-} from '../shared/settings.ts'
 import { QueueRows } from './queue-rows.ts'
-import { removeQueue } from './remove-queue.ts'
-import { queueTables, queueSql } from './statements.ts'
+import { queueTables } from './statements.ts'
 import type { TakenRow } from './taken.ts'
+import { topologyOf } from './topology.ts'
 
 /** Options of `sqliteQueue()`, besides `path`, `open` or `database`. */
 export interface SqliteQueueOptions extends SqliteConnectionOptions {
@@ -79,112 +69,36 @@ export function sqliteQueue(
     (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
 ): SqliteQueue {
   const where = 'sqliteQueue'
-  const connection = new Connection(
-    'sqlite queue',
-    connectionSettings(where, options, queueOptionNames),
-    queueTables,
-  )
+  const own = connectionSettings(where, options, queueOptionNames)
+  const connection = new Connection('sqlite queue', own, queueTables)
   const settings = queueSettings(where, options, { largestBytes: 500_000_000 })
-  const { maxMessageBytes } = settings
-  const running = consumers()
-  const subscribed = new Subscribed()
+  const { logger, clock } = connection.settings
+  const time = { logger, clock, random: Math.random }
   let closed = false
-  return {
+  const transport = queueInDatabase({
     name: 'sqlite',
-    features: { ordering: 'per-key', orderPerKey: 'always', maxMessageBytes },
-    warnings: sharedHandleWarnings(connection.settings, 'queue'),
-    deadLetters: queueDeadLetters(connection),
-    deadLettersOf: (queue) => queueDeadLetters(connection, queue),
+    maxMessageBytes: settings.maxMessageBytes,
+    pause: PAUSE,
+    time,
+    topology: topologyOf(connection),
     operations: {
       schema: sqliteSchemaControl(connection, queueTables),
       deadLetters: (queue) => queueDeadLetters(connection, queue),
       queues: () => queueOverviews(connection),
     },
-    publish(messages, { signal } = {}) {
-      return publishAll(connection, settings, messages, signal)
-    },
-    async subscribe(queue, topics, { remove = false } = {}) {
-      await subscribe(connection, queue, topics, remove)
-      subscribed.note(queue, topics, remove)
-    },
-    topicsOf: (queue) =>
-      connection.write((handle) =>
-        handle.all<{ topic: string }>(queueSql.topics, { queue }).map(({ topic }) => topic),
-      ),
-    removeQueue: (queue) => removeQueue(connection, queue),
-    async consume(consumption, onDelivery) {
-      await subscribe(connection, consumption.queue, [], false)
+    publish: (messages, { signal } = {}) => publishAll(connection, settings, messages, signal),
+    read: (_, reading) =>
+      new HeldQueue<TakenRow>({ ...settings, ...time, ...reading }, (state) => {
+        return new QueueRows({ ...settings, connection, queue: reading.consumption.queue }, state)
+      }),
+    async ready() {
       if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')
-      checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
-      const topics = (): readonly string[] => subscribed.of(consumption.queue)
-      const consumer = readerOf(connection, settings, topics, { consumption, onDelivery })
-      return running.add(consumer)
     },
-    async [Symbol.asyncDispose]() {
+    async close(breakOff) {
       closed = true
-      await running.breakOff()
+      await breakOff()
       await connection.close()
     },
-  }
-}
-
-function clockwork({ settings: { logger, clock } }: Connection): {
-  readonly logger: Logger
-  readonly clock: Clock
-  readonly random: Random
-} {
-  return { logger, clock, random: Math.random }
-}
-
-function readerOf(
-  connection: Connection,
-  settings: QueueSettings,
-  topics: () => readonly string[],
-  asked: { readonly consumption: Consumption; readonly onDelivery: OnDelivery },
-): KeptQueue {
-  const { queue } = asked.consumption
-  const time = clockwork(connection)
-  // Rows name their queue, so that every queue has the same number.
-  return new KeptQueue(0, {
-    ...time,
-    queue,
-    find: async () => ((await isThere(connection, queue)) ? 0 : undefined),
-    async declare() {
-      await subscribe(connection, queue, topics(), false)
-      return 0
-    },
-    open: (_, look) =>
-      new HeldQueue<TakenRow>(
-        { ...settings, ...time, ...asked, name: 'sqlite queue', pause: PAUSE, look },
-        (state) => new QueueRows({ ...settings, connection, queue }, state),
-      ),
   })
-}
-
-/** Without a transaction where that is possible: it is asked again and again. */
-async function isThere(connection: Connection, queue: string): Promise<boolean> {
-  const look = (handle: Handle): unknown => handle.get(queueSql.find, { queue })
-  return (connection.peek(look) ?? (await connection.write(look))) !== undefined
-}
-
-async function subscribe(
-  connection: Connection,
-  queue: string,
-  topics: readonly string[],
-  remove: boolean,
-): Promise<void> {
-  checkNames([queue, ...topics])
-  const declare = (handle: Handle): void => {
-    handle.run(queueSql.declare, { queue })
-    const sql = remove ? queueSql.unsubscribe : queueSql.subscribe
-    for (const topic of topics) handle.run(sql, { topic, queue })
-  }
-  try {
-    await connection.write(declare)
-  } catch (cause) {
-    // It may go well soon, as with a server that does not answer.
-    if (!isMersalError(cause, 'MERSAL_STORE_BUSY')) throw cause
-    const text = 'sqlite queue: another program holds the file'
-    throw new MersalError('MERSAL_UNAVAILABLE', text, { cause })
-  }
+  return { ...transport, warnings: sharedHandleWarnings(connection.settings, 'queue') }
 }
