@@ -13,8 +13,8 @@ export interface IntakePorts {
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random
-  /** Declares the input queue and its subscriptions. */
-  readonly declare: () => Promise<void>
+  /** Declares the input queue and its subscriptions. Aborted: the app stops, and closes them. */
+  readonly declare: (signal: AbortSignal) => Promise<void>
   /** Begins to receive. Undefined where nothing is received. */
   readonly consume: ((onTrouble: OnTrouble) => Promise<AsyncDisposable>) | undefined
 }
@@ -68,7 +68,7 @@ export class Intake implements Reception, AsyncDisposable {
    * wrong password.
    */
   declare(): Promise<void> {
-    return this.#unlessAway(this.#ports.declare)
+    return this.#unlessAway(() => this.#ports.declare(this.#closing.signal))
   }
 
   /** Begins to receive, now or as soon as the broker is there. Call it after `declare`. */
@@ -89,7 +89,8 @@ export class Intake implements Reception, AsyncDisposable {
     try {
       await work()
     } catch (error) {
-      if (!isMersalError(error, 'MERSAL_UNAVAILABLE')) throw error
+      // A stop has closed the transport in the middle of it: nothing is away.
+      if (this.#closing.signal.aborted || !isMersalError(error, 'MERSAL_UNAVAILABLE')) throw error
       this.#trouble = error
       this.#logged = error.message
       this.#ports.logger.warn(
@@ -112,7 +113,7 @@ export class Intake implements Reception, AsyncDisposable {
       await clock.sleep(backoffMs(PAUSE, failures, random), signal)
       if (signal.aborted) return
       try {
-        await declare()
+        await declare(signal)
         await this.#receive()
         this.#trouble = undefined
         logger.info(

@@ -39,7 +39,7 @@ export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
       logger,
       clock,
       random,
-      declare: () => declare(ports, transport),
+      declare: (signal) => declare(ports, transport, signal),
       consume: read ? consume : undefined,
     })
   })
@@ -64,9 +64,10 @@ function inOrder(name: string, { features }: Transport): Pick<Consumption, 'orde
 async function declare<Tx>(
   { settings, subscriptions }: IntakesPorts<Tx>,
   transport: string,
+  signal: AbortSignal,
 ): Promise<void> {
   await subscriptions.declare(transport)
-  await warnOfUnwanted(settings, subscriptions, transport)
+  await warnOfUnwanted(settings, subscriptions, transport, signal)
 }
 
 /** A handler that was removed from the code leaves its subscription behind, durably. */
@@ -74,6 +75,7 @@ async function warnOfUnwanted<Tx>(
   { logger, name: app }: Settings<Tx>,
   subscriptions: Subscriptions,
   transport: string,
+  signal: AbortSignal,
 ): Promise<void> {
   try {
     const topics = await subscriptions.unwanted(transport)
@@ -83,6 +85,7 @@ async function warnOfUnwanted<Tx>(
       'events come into the queue of this app that it neither handles nor subscribes to; they become dead letters. To take one back: app.unsubscribe(type)',
     )
   } catch (error) {
+    if (signal.aborted) return
     logger.warn(
       { app, transport, ...errorFields(error) },
       'the app could not find out whether events come that nobody handles',

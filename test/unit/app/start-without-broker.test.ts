@@ -137,3 +137,28 @@ test('an app that waits for its broker stops at once, and nothing goes on', asyn
   await pass(clock, 60_000)
   expect(calls).toBe(before)
 })
+
+test.each(['subscribe', 'topicsOf', 'consume'])(
+  'a stop in the middle of %s of a start says nothing of a broker that is away',
+  async (point) => {
+    const { app, transport, log } = setUp()
+    const reached = Promise.withResolvers<void>()
+    const closed = Promise.withResolvers<never>()
+    const halt = (): Promise<never> => {
+      reached.resolve()
+      return closed.promise
+    }
+    transport.onCall = (call) => (call === point ? halt() : undefined)
+    if (point === 'topicsOf') Object.assign(transport, { topicsOf: halt })
+    const started = rejection(app.start(), 'MERSAL_APP_STOPPED')
+    await reached.promise
+    const stopped = app.stop()
+    // The transport is closed by then, and so fails what is under way.
+    await started
+    closed.reject(away)
+    await stopped
+    await new Promise(setImmediate)
+    expect(app.state).toBe('stopped')
+    expect(log).toEqual([])
+  },
+)
