@@ -57,7 +57,7 @@ async function onNode(
 ): Promise<void> {
   let found: Response
   try {
-    const request = await toRequest(ask, body)
+    const request = toRequest(ask, body)
     found = await serving.answer(request, base ?? baseOf(ask))
   } catch (thrown) {
     found = problemReply(problemOf(thrown), mask)

@@ -53,6 +53,13 @@ export interface DashboardOptions {
    */
   readonly origins?: readonly string[]
   /**
+   * Names by which it is reached, such as `admin.example.org` and `localhost`, whatever the port.
+   * Requests for others are refused. Needed where `access` lets in by the address or the network
+   * of whoever asks: a page of somebody else, whose name is made to point here, would be let in
+   * too. Default: any name.
+   */
+  readonly hosts?: readonly string[]
+  /**
    * Most pages that are kept up to date at a time; others ask now and then. From 0 to 1,000.
    * Default 20.
    */
@@ -80,6 +87,7 @@ const known = [
   'allow',
   'path',
   'origins',
+  'hosts',
   'liveClients',
   'remember',
   'logger',
@@ -93,6 +101,8 @@ export interface DashboardParts {
   /** Undefined: where it was mounted. */
   readonly base: Segments | undefined
   readonly origins: ReadonlySet<string>
+  /** Undefined: any. */
+  readonly hosts: ReadonlySet<string> | undefined
   readonly liveClients: number
   readonly remember: number
   readonly logger: Logger
@@ -108,6 +118,7 @@ export function checkDashboard(options: DashboardOptions): DashboardParts {
     allow: checkRights('dashboard().allow', options.allow),
     base: checkBasePath('dashboard().path', options.path),
     origins: checkOrigins(options.origins),
+    hosts: checkHosts(options.hosts),
     liveClients: checkNumber('dashboard().liveClients', options.liveClients, limits.liveClients),
     remember: checkNumber('dashboard().remember', options.remember, limits.remember),
     logger: checkLogger('dashboard().logger', options.logger),
@@ -182,4 +193,16 @@ function checkOrigins(given: unknown): ReadonlySet<string> {
       "expected a list of origins such as 'https://admin.example.org', without a path",
     )
   return new Set(given.map((one) => new URL(one).origin))
+}
+
+function checkHosts(given: unknown): ReadonlySet<string> | undefined {
+  if (given === undefined) return undefined
+  const good = (one: unknown): one is string =>
+    typeof one === 'string' && /^(?:[\w.-]+|\[[\da-f:.]+\])$/i.test(one)
+  if (!Array.isArray(given) || given.length === 0 || !given.every(good))
+    throw invalidOption(
+      'dashboard().hosts',
+      "expected a list of names such as 'admin.example.org', without a scheme and a port",
+    )
+  return new Set(given.map((one) => one.toLowerCase()))
 }

@@ -2,7 +2,7 @@ import { errorFields } from '../core/errors/error-text.ts'
 import type { Logger } from '../core/telemetry.ts'
 import { type Gate, gateOf } from './access/gate.ts'
 import type { Right } from './access/rights.ts'
-import { checkWrite } from './access/same-origin.ts'
+import { checkHost, checkRead, checkWrite } from './access/same-origin.ts'
 import { overviewOf } from './api/overview.ts'
 import { type Desk, readInput } from './api/route.ts'
 import { description, routes } from './api/routes.ts'
@@ -55,6 +55,7 @@ export function serve(parts: DashboardParts): Serving {
 }
 
 async function answer(works: Works, request: Request, base: Segments): Promise<Response> {
+  checkHost(request, works.parts.hosts)
   const url = new URL(request.url)
   const rest = below(url.pathname, base)
   if (rest === undefined) throw nothingHere()
@@ -74,6 +75,7 @@ async function page({ gate }: Works, request: Request, name: string): Promise<Re
 }
 
 async function call(works: Works, request: Request, path: string): Promise<Response> {
+  if (request.method !== 'POST') checkRead(request, works.parts.origins)
   const rights = await works.gate.enter(request)
   if (path !== 'live' && path !== 'openapi.json') return await run(works, request, path, rights)
   onlyGet(request)

@@ -148,22 +148,32 @@ export async function changeNamed(
   return { changed, asked: asked.length }
 }
 
-/** One letter by its key. */
-export async function findLetter(box: DeadLetterBox, key: string): Promise<DeadLetter | undefined> {
+/**
+ * One letter by its key. `enough`: asked before each one that is looked at in vain; true gives up.
+ */
+export async function findLetter(
+  box: DeadLetterBox,
+  key: string,
+  enough: () => boolean = () => false,
+): Promise<DeadLetter | undefined> {
   // Most keys are numbers in order: then the one before leads to it at once.
-  const before =
-    /^\d{1,15}$/.test(key) && Number(key) > 1 && box.pass === undefined
-      ? String(Number(key) - 1)
-      : undefined
+  const before = box.pass === undefined ? keyBefore(key) : undefined
   const [guess] = before === undefined ? [] : await box.list({ limit: 1, after: before })
   if (guess?.key === key) return guess
   const found: DeadLetter[] = []
   await walk(box, {
     decide(letter) {
-      if (letter.key !== key) return 'keep'
+      if (letter.key !== key) return enough() ? 'stop' : 'keep'
       found.push(letter)
       return 'stop'
     },
   })
   return found[0]
+}
+
+/** The number before, also that of a part: `12`, `12.3`. */
+function keyBefore(key: string): string | undefined {
+  const [, whole = '', last = ''] = /^(\d{1,15}\.)?(\d{1,15})$/.exec(key) ?? []
+  if (Number(last) > 0) return `${whole}${Number(last) - 1}`
+  return whole === '' ? undefined : whole.slice(0, -1)
 }

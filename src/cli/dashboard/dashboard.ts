@@ -55,6 +55,7 @@ async function run(context: Context): Promise<number> {
     allow,
     base: [],
     origins: new Set(),
+    hosts: undefined,
     liveClients: limits.liveClients.default,
     remember: 0,
     logger: relayLogger(out, false),

@@ -13,6 +13,23 @@ export function checkWrite(request: Request, origins: ReadonlySet<string>): void
     throw problem(403, 'foreign-origin', 'This change does not come from the dashboard itself.')
 }
 
+/**
+ * Throws if the page of somebody else asks. It could not read the answer, but it could make it be
+ * made again and again, and measure how long that takes.
+ */
+export function checkRead(request: Request, origins: ReadonlySet<string>): void {
+  const site = request.headers.get('sec-fetch-site')
+  if (site === null || site === 'same-origin' || site === 'none') return
+  if (origins.has((request.headers.get('origin') ?? '').toLowerCase())) return
+  throw problem(403, 'foreign-origin', 'This question does not come from the dashboard itself.')
+}
+
+/** Throws for a name that is none of ours: a name of somebody else may be made to point here. */
+export function checkHost({ url }: Request, hosts: ReadonlySet<string> | undefined): void {
+  if (hosts !== undefined && !hosts.has(new URL(url).hostname))
+    throw problem(421, 'foreign-host', 'This is not its address.')
+}
+
 function isOwn(request: Request, origins: ReadonlySet<string>): boolean {
   const origin = request.headers.get('origin')
   // What the operator has named holds, whatever a proxy made of the address.

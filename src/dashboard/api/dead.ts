@@ -1,5 +1,6 @@
 import type { DeadLetter } from '../../core/dead-letter.ts'
 import { changeNamed, findLetter } from '../../operate/letters.ts'
+import { systemClock } from '../../lib/async/clock.ts'
 import { problem } from '../http/problem.ts'
 import { boxFields, boxOf, filterFields, searchOf } from './boxes.ts'
 import { found, stretch, summary, whole } from './letters.ts'
@@ -9,6 +10,8 @@ import { flag, list, number, object, orNull, text, time } from './schemas.ts'
 const MOST_ROWS = 200
 const ROWS = 50
 const MOST_KEYS = 1000
+/** A broker that cannot look into the middle of a queue is asked no longer for one letter. */
+const LONGEST_SEARCH_MS = 10_000
 
 const letter = {
   key: text,
@@ -77,7 +80,12 @@ export const deadLetter: Route = {
   }),
   async run(call) {
     const box = await boxOf(call)
-    const one = await findLetter(box, textOf(call, 'key') ?? '')
+    const until = systemClock.monotonic() + LONGEST_SEARCH_MS
+    let late = false
+    const enough = (): boolean => (late = systemClock.monotonic() > until)
+    const one = await findLetter(box, textOf(call, 'key') ?? '', enough)
+    if (one === undefined && late)
+      throw problem(503, 'too-deep', 'It is too far behind the first one: use `mersal dead show`.')
     if (one === undefined) throw problem(404, 'no-letter', 'It is no longer there.')
     return whole(one, call.rights.has('bodies'))
   },

@@ -1,3 +1,4 @@
+import { bodyText } from '../http/body.ts'
 import { problem } from '../http/problem.ts'
 import type { Right } from '../access/rights.ts'
 import type { Journal } from '../live/journal.ts'
@@ -48,8 +49,6 @@ export interface Route {
 }
 
 const LONGEST_TEXT = 1000
-/** A thousand keys are far less. */
-const MOST_BYTES = 1024 * 1024
 
 /** What was asked. Throws a problem that names the field. */
 export async function readInput(route: Route, request: Request): Promise<Input> {
@@ -78,13 +77,10 @@ function readQuery(request: Request, { fields }: Route): Record<string, unknown>
 }
 
 async function readBody(request: Request): Promise<Record<string, unknown>> {
-  if (Number(request.headers.get('content-length') ?? 0) > MOST_BYTES)
-    throw problem(413, 'too-large', 'The body is too large.')
-  const bytes = await request.bytes()
-  if (bytes.byteLength > MOST_BYTES) throw problem(413, 'too-large', 'The body is too large.')
+  const text = await bodyText(request)
   let body: unknown
   try {
-    body = JSON.parse(Buffer.from(bytes).toString())
+    body = JSON.parse(text)
   } catch {
     throw bad('The body is no JSON.')
   }

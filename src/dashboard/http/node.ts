@@ -21,9 +21,6 @@ export interface NodeAnswer {
   off(event: 'drain' | 'close', listener: () => void): unknown
 }
 
-/** No write of the page is nearly as large. */
-const MOST_BYTES = 1024 * 1024
-
 /** The path that a framework has taken off, as Express does for `use('/admin', …)`. */
 export function mountedAt({ url = '/', originalUrl = url }: NodeAsk): string {
   const [whole = ''] = originalUrl.split('?', 1)
@@ -33,8 +30,11 @@ export function mountedAt({ url = '/', originalUrl = url }: NodeAsk): string {
   return rest === '/' ? whole : ''
 }
 
-/** As a request of the web. Throws a problem if it is none. `given`: its body, if it was read. */
-export async function toRequest(ask: NodeAsk, given: unknown): Promise<Request> {
+/**
+ * As a request of the web. Throws a problem if it is none. `given`: its body, if it was read. Else it
+ * is read by whoever reads that of the request, so not before somebody may come in.
+ */
+export function toRequest(ask: NodeAsk, given: unknown): Request {
   const { method = 'GET', headers, url = '/', originalUrl = url } = ask
   const host = typeof headers['host'] === 'string' ? headers['host'] : ''
   const address = `http://${host}${originalUrl}`
@@ -46,20 +46,10 @@ export async function toRequest(ask: NodeAsk, given: unknown): Promise<Request> 
       : [value].flat().map((one): [string, string] => [name, one]),
   )
   if (method === 'GET' || method === 'HEAD') return new Request(address, { method, headers: pairs })
-  const body = given === undefined ? await readBody(ask) : JSON.stringify(given)
-  return new Request(address, { method, headers: pairs, body })
-}
-
-async function readBody(ask: NodeAsk): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of ask) {
-    const piece = typeof part === 'string' ? Buffer.from(part) : (part as Uint8Array)
-    bytes += piece.byteLength
-    if (bytes > MOST_BYTES) throw problem(413, 'too-large', 'The body is too large.')
-    parts.push(piece)
-  }
-  return new Uint8Array(Buffer.concat(parts))
+  if (given !== undefined)
+    return new Request(address, { method, headers: pairs, body: JSON.stringify(given) })
+  const body = ReadableStream.from(ask) as ReadableStream<Uint8Array>
+  return new Request(address, { method, headers: pairs, body, duplex: 'half' })
 }
 
 /** Writes the response, no faster than it is read. */
