@@ -30,6 +30,12 @@ export const typePages: readonly PagePlan[] = [
       stderrLogger silentLogger`),
   },
   {
+    file: 'tenants',
+    title: 'Tenants',
+    intro: 'One app over many databases or schemas. See [tenants](../tenants.md).',
+    parts: main('createTenants TenantsOptions TenantNames TenantPlace Tenants TenantStatus'),
+  },
+  {
     file: 'sending',
     title: 'Sending',
     intro: 'Message types, the ways to send, and the options of one send.',

@@ -10,7 +10,15 @@ import { isMersalError } from '../../src/core/errors/errors.ts'
 import { dashboard } from '../../src/dashboard/index.ts'
 import { documents } from '../../src/documents.ts'
 import { idempotency } from '../../src/http.ts'
-import { command, createRelays, event, Mersal, saga, stopOnSignals } from '../../src/index.ts'
+import {
+  command,
+  createRelays,
+  createTenants,
+  event,
+  Mersal,
+  saga,
+  stopOnSignals,
+} from '../../src/index.ts'
 import { memoryDatabase, memoryStore, memoryTransport } from '../../src/memory.ts'
 import { instrument } from '../../src/otel.ts'
 import { connectionBudget } from '../../src/postgres.ts'
@@ -71,6 +79,7 @@ const asked: Readonly<Record<string, Ask>> = {
   SagaOptions: untyped((given) => saga('example', given), { state: { '~standard': anything } }),
   SignalOptions: (given) => stopOnSignals(app(), given)[Symbol.dispose](),
   RelaysOptions: untyped(createRelays, { stores: { a: memoryStore() }, ...base }),
+  TenantsOptions: untyped(createTenants, { tenants: ['a'], store: memoryStore, ...base }),
   MemoryDatabaseOptions: memoryDatabase,
   MemoryStoreOptions: memoryStore,
   MemoryNetworkOptions: memoryTransport,

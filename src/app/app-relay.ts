@@ -21,10 +21,12 @@ export function appRelay<Tx>(settings: Settings<Tx>): AppRelay {
 
 /** A relay that publishes for this app from its storage, not started. */
 export function relayOn<Tx>(
-  { name: app, store, storage, transports, logger, clock, random, relay }: Settings<Tx>,
+  settings: Settings<Tx>,
   claimed: RelayStorage,
   wakers: readonly Waker[],
 ): Relay {
+  const { name, tenant, store, storage, transports, logger, clock, random } = settings
+  const app = tenant === undefined ? name : `${name}/${tenant}`
   const newToken = (): string => uuidv7(clock.now())
   return createRelay({
     environment: { app, clock, random, logger, newToken },
@@ -32,7 +34,8 @@ export function relayOn<Tx>(
     transports,
     wakers,
     pauses: storage === store?.outbox ? store?.operations?.pauses : undefined,
-    settings: relay,
+    settings: settings.relay,
+    capacity: settings.capacity,
   })
 }
 

@@ -143,7 +143,7 @@ function sendPorts<Tx>(
   outbox: AppOutbox<Tx> | undefined,
   closing: AbortSignal,
 ): SendPorts<Tx> {
-  const { name: app, logger, transports, clock, serializers, checkBodies } = settings
+  const { name: app, tenant, logger, transports, clock, serializers, checkBodies } = settings
   const limitOf = (transport: string): number =>
     transports.get(transport)?.features.maxMessageBytes ?? 0
   const systemOf = (transport: string): string => transports.get(transport)?.name ?? transport
@@ -165,6 +165,7 @@ function sendPorts<Tx>(
     onCancelled: () => relay.wake(),
     outgoing: outgoingPipeline({
       app,
+      tenant,
       clock,
       serializers,
       inherit: settings.inheritHeaders,

@@ -32,6 +32,8 @@ export interface HandlerContext<Tx, Reply = unknown> extends UnitSender {
    * no store.
    */
   readonly tx: Tx
+  /** The tenant of the app; undefined without one. */
+  readonly tenant: string | undefined
   /** The message as it came: id, type, headers, bytes. */
   readonly message: Envelope
   /**
@@ -79,6 +81,12 @@ export interface MersalOptions<Tx> {
    * Name of the app and of its input queue. 1 to 200 letters, digits, '.', '_', ':', '/' or '-'.
    */
   readonly name: string
+  /**
+   * The tenant whose database this app has: everything that it sends carries the header `tenant`
+   * with this name, and a message of another tenant becomes a dead letter (`unknown-tenant`). 1 to
+   * 100 letters, digits, '.', '_' or '-'. `createTenants` sets it. Default: no tenant.
+   */
+  readonly tenant?: string
   /** The broker. The app closes it when it stops. */
   readonly transport: Transport
   /**

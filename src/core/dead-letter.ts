@@ -8,6 +8,7 @@ export type DeadReason =
   | 'undecodable' // the bytes are not what the content type says
   | 'malformed' // no id or no type
   | 'unknown-type' // no handler for this type
+  | 'unknown-tenant' // names no tenant, or one that the app does not have
   | 'invalid' // refused by the schema
   | 'rejected' // the handler threw reject()
   | 'transaction-ended' // the handler ended the transaction of its unit; what it had sent was not stored
@@ -26,6 +27,7 @@ const deadReasons: Readonly<Record<DeadReason, true>> = {
   undecodable: true,
   malformed: true,
   'unknown-type': true,
+  'unknown-tenant': true,
   invalid: true,
   rejected: true,
   'transaction-ended': true,

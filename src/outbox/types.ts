@@ -18,8 +18,7 @@ export interface RelayPorts {
   readonly pauses?: Pick<PauseBoard, 'list'> | undefined
   readonly settings: RelaySettings
   /**
-   * Where it may claim into, if it shares that with other relays; by default its own `window`. Such
-   * a relay has no express lane.
+   * Where it may claim into, if it shares that with other relays; by default its own `window`.
    */
   readonly capacity?: Pick<SharedCapacity, 'join'> | undefined
   /** For tests: how many rows a claim walks over. */

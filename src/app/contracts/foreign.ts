@@ -80,7 +80,7 @@ function malformed(cause: unknown): MersalError {
 }
 
 /** Whatever the transport makes only when it is asked for stays so. */
-function withMessage(delivery: Delivery, message: Envelope): Delivery {
+export function withMessage(delivery: Delivery, message: Envelope): Delivery {
   const { queue, attempt, postponedSince, givingUp } = delivery
   return {
     message,

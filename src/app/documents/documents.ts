@@ -54,6 +54,7 @@ const MEETING = { firstMs: 2, longestMs: 100 }
 export function documents(options: DocumentsOptions): Documents {
   const { name, storage, transports, routing, relay, logger } = documentsSettings(options)
   const make = outgoingPipeline({
+    tenant: undefined,
     app: name,
     clock: systemClock,
     serializers: serializersOf({}),

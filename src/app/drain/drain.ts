@@ -171,7 +171,7 @@ async function byOwnRelay<Tx>(
   const opened = await endedBy(abortable(call.link.signal, open))
   if (opened !== 'nothing-left') return result(none, opened)
   const { storage, tally } = tallied(settings.storage as never, call.maxMessages)
-  const relay = relayOn(settings, storage, [])
+  const relay = relayOn({ ...settings, capacity: undefined }, storage, [])
   const counts = (): Counts => tally.counts
   running.add(relay)
   let ended: Ended

@@ -87,7 +87,10 @@ export interface AttemptUnit<Tx> {
   readonly call: (handler: (withSender: WithSender) => Promise<void>) => Promise<void>
 }
 
-type AttemptSettings<Tx> = Pick<Settings<Tx>, 'name' | 'onDuplicate' | 'clock' | 'tracker'>
+type AttemptSettings<Tx> = Pick<
+  Settings<Tx>,
+  'name' | 'tenant' | 'onDuplicate' | 'clock' | 'tracker'
+>
 
 /**
  * One attempt in an open unit: the inbox first, then whether the message has expired, then the
@@ -98,7 +101,7 @@ export async function attempt<Tx>(
   { registration, delivery, transport, body, attempt: number, progress }: Reception<Tx>,
   { tx, signal, call }: AttemptUnit<Tx>,
   isDuplicate: () => Promise<boolean>,
-  { name: app, onDuplicate, clock, tracker }: AttemptSettings<Tx>,
+  { name: app, tenant, onDuplicate, clock, tracker }: AttemptSettings<Tx>,
 ): Promise<void> {
   const { message } = delivery
   const isOver = (): boolean => isExpired(message, clock.now())
@@ -109,7 +112,7 @@ export async function attempt<Tx>(
     return
   }
   progress.stage = 'handling'
-  const fields = { tx, message, attempt: number, duplicate, signal }
+  const fields = { tx, tenant, message, attempt: number, duplicate, signal }
   await call(async (withSender) => {
     // The last moment: the store, the steps of the user and other handlers may have taken long.
     if (isOver()) throw expired(message, tracker === undefined ? UNKNOWN : '')

@@ -25,6 +25,7 @@ import { hasExpired, settleExpired, withoutAsking } from './retries/expiry.ts'
 import { LONGEST_HOLD_MS, excuses } from './store-away/excuse.ts'
 import type { StoreGate } from './store-away/store-gate.ts'
 import type { Refuse } from '../requests/replying.ts'
+import { notNow, ofTenant } from './tenants/tenancy.ts'
 import { handleWithoutDatabase } from './without-database.ts'
 
 export interface ReceiverPorts<Tx> extends AttemptPorts<Tx> {
@@ -107,7 +108,7 @@ export class Receiver<Tx> {
 
   #receive(given: Delivery, { transport, system }: Origin): Promise<Disposition> {
     const { settings } = this.#ports
-    const known = identified(settings, given)
+    const known = ofTenant(settings.tenant, identified(settings, given))
     const delivery = known.kind === 'reject' ? given : known.delivery
     const { queue, message, attempt } = delivery
     return traced(
@@ -139,12 +140,12 @@ export class Receiver<Tx> {
 
   async #decide(inHand: InHand): Promise<Disposition> {
     const { settings, gate } = this.#ports
-    const { delivery, link } = inHand
+    const { delivery } = inHand
     const began = settings.clock.monotonic()
     const over = withoutAsking(settings, delivery)
-    const mayWait = over === undefined && gate?.open === false
-    if (mayWait && !(await gate.passes(link.signal, LONGEST_HOLD_MS)))
-      return note(inHand.facts, 'release', { kind: 'release' })
+    const away = over === undefined && gate?.open === false
+    const back = away ? await this.#whileAway(inHand, gate) : undefined
+    if (back !== undefined) return note(inHand.facts, back.kind, back)
     const found = over ?? (await this.#inTurn(inHand))
     const expired = hasExpired(found)
     const disposition = expired ? settleExpired(settings, delivery, found) : found
@@ -157,6 +158,17 @@ export class Receiver<Tx> {
     if (disposition.kind === 'reject')
       void this.#inFlight.run(() => this.#ports.refuse(delivery, inHand.transport, disposition))
     return note(inHand.facts, outcome, disposition)
+  }
+
+  /**
+   * Waits for the store. What is not to go on goes back: of a tenant at once, since the others need
+   * the hands.
+   */
+  async #whileAway({ delivery, link }: InHand, gate: StoreGate): Promise<Disposition | undefined> {
+    const { tenant, random } = this.#ports.settings
+    if (tenant !== undefined) return notNow(delivery, random)
+    if (await gate.passes(link.signal, LONGEST_HOLD_MS)) return undefined
+    return { kind: 'release' }
   }
 
   /** What no handler takes falls under no limit. */
@@ -174,7 +186,8 @@ export class Receiver<Tx> {
     const { clock, random, receive } = settings
     const { delivery, link } = inHand
     const retries = handlers.get(delivery.message.type)?.retries ?? receive
-    const excusing = gate === undefined ? undefined : excuses(gate, random)
+    const holdMs = settings.tenant === undefined ? LONGEST_HOLD_MS : 0
+    const excusing = gate === undefined ? undefined : excuses(gate, random, holdMs)
     const ports = {
       isGivenUp: () => link.aborted,
       excuse: async (error: unknown) =>

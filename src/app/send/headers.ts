@@ -1,6 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { isTimeText } from '../../core/messages/expiry.ts'
-import { type Envelope, headerNames } from '../../core/messages/message.ts'
+import { type Envelope, headerNames, tenantHeader } from '../../core/messages/message.ts'
 import {
   checkHeaders,
   contentTypeRule,
@@ -14,6 +14,7 @@ import {
 
 export interface HeaderFacts {
   readonly app: string
+  readonly tenant: string | undefined
   readonly id: string
   /** Milliseconds since the Unix epoch. */
   readonly now: number
@@ -51,10 +52,21 @@ export function outgoingHeaders(
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
   if (facts.expiresInMs !== undefined)
     headers[headerNames.expiresAt] = new Date(facts.now + facts.expiresInMs).toISOString()
+  if (facts.tenant !== undefined) stamp(headers, facts.tenant)
   if (facts.carrier !== undefined) carry(headers, facts.carrier)
   if (facts.replyTo !== undefined) headers[headerNames.replyTo] = facts.replyTo
   if (cause !== undefined) inherit(headers, cause, facts.inherit)
   return headers
+}
+
+/** Throws `MERSAL_INVALID_MESSAGE` if the headers name another tenant. */
+export function stamp(headers: Record<string, string>, tenant: string): void {
+  const given = Object.hasOwn(headers, tenantHeader) ? headers[tenantHeader] : undefined
+  headers[tenantHeader] = tenant
+  if (given === undefined || given === tenant) return
+  const field = `headers['${tenantHeader}']`
+  const text = `${field}: this app sends for the tenant '${tenant}'; leave the header out, or send with the app of the other tenant`
+  throw new MersalError('MERSAL_INVALID_MESSAGE', text, { details: { field } })
 }
 
 /** Carries headers on, unless the sender has set them. */

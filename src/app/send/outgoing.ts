@@ -135,7 +135,8 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   if (expiresInMs !== undefined) checkExpiry(expiresInMs, delayMs ?? 0)
   const id = request.id === undefined ? uuidv7(now) : checkedId(request.id)
   const { contentType } = ports.serializers.of(request.type)
-  const facts = { app: ports.app, id, now, contentType, version: request.type.version }
+  const { app, tenant } = ports
+  const facts = { app, tenant, id, now, contentType, version: request.type.version }
   const given = request.headers ?? (ports.steps.length === 0 ? undefined : {})
   return {
     type: request.type,

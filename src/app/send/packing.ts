@@ -7,9 +7,11 @@ import type { Logger } from '../../core/telemetry.ts'
 import { byteLength } from '../../lib/text.ts'
 import { encodeWith } from '../contracts/codecs.ts'
 import { isPromise } from './body.ts'
-import { travelling } from './headers.ts'
+import { stamp, travelling } from './headers.ts'
 
 export interface PackingPorts {
+  /** Undefined for an app that belongs to no tenant. */
+  readonly tenant: string | undefined
   readonly codecs: readonly BodyCodec[]
   readonly logger: Logger
   readonly wireFormat: WireFormat | undefined
@@ -30,6 +32,7 @@ export function pack(
 ): OutgoingMessage | Promise<OutgoingMessage> {
   // Only a step of the user can have put in what was not checked before.
   const headers = ports.stepped ? travelling(context.headers) : withPrototype(context.headers)
+  if (ports.stepped && ports.tenant !== undefined) stamp(headers, ports.tenant)
   const { codecs, logger } = ports
   if (codecs.length === 0) return seal(ports, context, headers, body)
   const encoded = encodeWith(codecs, body, { id: context.id, type: context.type.name, logger })

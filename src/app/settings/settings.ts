@@ -13,6 +13,8 @@ import { checkHooks } from './checks.ts'
 import { type DatabaseSettings, databaseSettings } from './database.ts'
 import { type MessageSettings, messageSettings } from './messages.ts'
 import { type ReceivingSettings, receivingSettings } from './receiving.ts'
+import { type Surroundings, surroundingsOf } from './surroundings.ts'
+import { checkTenant } from './tenant.ts'
 
 /** Options with every default filled in. */
 export interface Settings<Tx>
@@ -21,6 +23,10 @@ export interface Settings<Tx>
     ReceivingSettings<Tx>,
     Tools {
   readonly name: string
+  /** Undefined for an app that belongs to no tenant. */
+  readonly tenant: string | undefined
+  /** Undefined for an app that shares nothing. */
+  readonly capacity: Surroundings['capacity'] | undefined
   readonly stopGraceMs: number
   readonly onStart: readonly LifecycleHook[]
   readonly onStop: readonly LifecycleHook[]
@@ -34,6 +40,7 @@ interface Tools {
 
 const known = [
   'name',
+  'tenant',
   'transport',
   'store',
   'unitOfWork',
@@ -72,6 +79,8 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   const tools = toolsOf(options)
   return {
     name,
+    tenant: options.tenant === undefined ? undefined : checkTenant('tenant', options.tenant),
+    capacity: surroundingsOf(options)?.capacity,
     ...messageSettings(options),
     ...databaseSettings(options),
     ...receivingSettings(options, tools.logger),

@@ -76,6 +76,9 @@ export function destinationKey(destination: Destination): string {
   return `${destination.transport}/${destination.kind}/${destination.name}`
 }
 
+/** The header that names the tenant of a message. Apps without a tenant may set it. */
+export const tenantHeader = 'tenant'
+
 /**
  * Names of the headers that Mersal sets itself. A sender may not set those in `reservedHeaders`.
  */

@@ -27,7 +27,7 @@ export interface InHand {
 
 export interface InHandPorts {
   readonly clock: Clock
-  readonly settings: Pick<RelaySettings, 'batchSize' | 'window' | 'windowBytes'>
+  readonly settings: Pick<RelaySettings, 'batchSize' | 'windowBytes'>
   readonly capacity: Capacity
   readonly slow: SlowDestinations
 }
@@ -39,7 +39,7 @@ interface Taken {
 }
 
 export function createInHand({ clock, settings, capacity, slow }: InHandPorts): InHand {
-  const { batchSize, window, windowBytes } = settings
+  const { batchSize, windowBytes } = settings
   const taken = new Map<ClaimedMessage, Taken>()
   const flight = inFlight()
   let bytes = 0
@@ -65,7 +65,7 @@ export function createInHand({ clock, settings, capacity, slow }: InHandPorts): 
       return flight.count
     },
     get full() {
-      return flight.count >= window
+      return !capacity.lane(flight.count, 1)
     },
     get bytesLeft() {
       return windowBytes - bytes
@@ -92,7 +92,8 @@ export function createInHand({ clock, settings, capacity, slow }: InHandPorts): 
       flight.leave(gone)
       capacity.holds(flight.count + reserved)
     },
-    fits: (rows) => flight.count + rows.length <= window && bytes + bytesOfAll(rows) <= windowBytes,
+    fits: (rows) =>
+      capacity.lane(flight.count, rows.length) && bytes + bytesOfAll(rows) <= windowBytes,
     idle: () => flight.idle(),
   }
 }

@@ -14,6 +14,8 @@ export interface Capacity {
   next(batchSize: number): number
   /** Rows that there is room for, whether that is enough for a claim of `batchSize` or not. */
   free(batchSize: number): number
+  /** Whether it may take so many more, past any claim, that its own process has committed. */
+  lane(held: number, more: number): boolean
   /** What it has in hand, with what a claim under way may bring. Told at every change. */
   holds(count: number): void
 }
@@ -24,6 +26,7 @@ export function ownCapacity(window: number): Capacity {
   return {
     next: (batchSize) => (held + batchSize <= window ? batchSize : 0),
     free: () => window - held,
+    lane: (rows, more) => rows + more <= window,
     holds(count) {
       held = count
     },
@@ -38,7 +41,12 @@ export interface SharedCapacity {
    */
   readonly held: number
   /** One more relay; `nudge` is called when there may be room for it again. */
-  join(nudge: () => void): Capacity
+  join(nudge: () => void): JoinedCapacity
+}
+
+export interface JoinedCapacity extends Capacity {
+  /** The relay has stopped: its share goes to the others. */
+  leave(): void
 }
 
 interface Member {
@@ -62,44 +70,82 @@ export function shareCapacity({
   readonly window: number
   readonly relays: number
 }): SharedCapacity {
-  const own = Math.max(1, Math.floor(window / (2 * relays)))
-  const common = Math.max(0, window - own * relays)
-  const members = new Set<Member>()
-  let taken = 0
+  return new Shared(() => ({ window, relays }))
+}
 
-  const fromCommon = (held: number): number => Math.max(0, held - own)
-  const roomOf = ({ held }: Member): number => Math.max(0, own - held) + Math.max(0, common - taken)
+/** The same for relays that come and go; `windowOf` says how large the window of so many is. */
+export function changingCapacity(windowOf: (relays: number) => number): SharedCapacity {
+  return new Shared((relays) => ({ window: windowOf(relays), relays }))
+}
 
-  function next(member: Member, batchSize: number): number {
-    const room = Math.min(batchSize, roomOf(member))
-    const least = member.held === 0 ? 1 : Math.min(batchSize, Math.ceil((own + common) / 2))
+class Shared implements SharedCapacity {
+  readonly #sizes: (relays: number) => { readonly window: number; readonly relays: number }
+  readonly #members = new Set<Member>()
+  #own = 1
+  #common = 0
+  /** Of the common half. */
+  #taken = 0
+
+  constructor(sizes: (relays: number) => { readonly window: number; readonly relays: number }) {
+    this.#sizes = sizes
+  }
+
+  get held(): number {
+    return [...this.#members].reduce((sum, { held }) => sum + held, 0)
+  }
+
+  join(nudge: () => void): JoinedCapacity {
+    const member: Member = { held: 0, waits: false, nudge }
+    this.#members.add(member)
+    this.#divide()
+    return {
+      next: (batchSize) => this.#next(member, batchSize),
+      free: (batchSize) => this.#next(member, batchSize),
+      // Its own share is there in any case, also while a claim under way may use it.
+      lane: (rows, more) => rows + more <= this.#own || more <= this.#roomOf(member),
+      holds: (count) => this.#holds(member, count),
+      leave: () => {
+        this.#members.delete(member)
+        this.#divide()
+        this.#offer()
+      },
+    }
+  }
+
+  #divide(): void {
+    const { window, relays } = this.#sizes(this.#members.size)
+    this.#own = Math.max(1, Math.floor(window / (2 * Math.max(1, relays))))
+    this.#common = Math.max(0, window - this.#own * relays)
+    this.#taken = [...this.#members].reduce((sum, { held }) => sum + this.#fromCommon(held), 0)
+  }
+
+  #fromCommon(held: number): number {
+    return Math.max(0, held - this.#own)
+  }
+
+  #roomOf({ held }: Member): number {
+    return Math.max(0, this.#own - held) + Math.max(0, this.#common - this.#taken)
+  }
+
+  #next(member: Member, batchSize: number): number {
+    const room = Math.min(batchSize, this.#roomOf(member))
+    const half = Math.ceil((this.#own + this.#common) / 2)
+    const least = member.held === 0 ? 1 : Math.min(batchSize, half)
     member.waits = room < least
     return member.waits ? 0 : room
   }
 
-  /** Those with the emptiest hands first. */
-  function offer(): void {
-    const waiting = [...members].filter(({ waits }) => waits).sort((a, b) => a.held - b.held)
-    for (const { nudge } of waiting) nudge()
+  #holds(member: Member, count: number): void {
+    const less = count < member.held
+    if (this.#members.has(member))
+      this.#taken += this.#fromCommon(count) - this.#fromCommon(member.held)
+    member.held = count
+    if (less) this.#offer()
   }
 
-  return {
-    get held() {
-      return [...members].reduce((sum, { held }) => sum + held, 0)
-    },
-    join(nudge) {
-      const member: Member = { held: 0, waits: false, nudge }
-      members.add(member)
-      return {
-        next: (batchSize) => next(member, batchSize),
-        free: (batchSize) => next(member, batchSize),
-        holds(count) {
-          const less = count < member.held
-          taken += fromCommon(count) - fromCommon(member.held)
-          member.held = count
-          if (less) offer()
-        },
-      }
-    },
+  /** Those with the emptiest hands first. */
+  #offer(): void {
+    const waiting = [...this.#members].filter(({ waits }) => waits).sort((a, b) => a.held - b.held)
+    for (const { nudge } of waiting) nudge()
   }
 }

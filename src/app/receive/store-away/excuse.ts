@@ -36,14 +36,18 @@ export interface Excuses {
   judge(failure: Failure): Promise<Verdict>
 }
 
-export function excuses(gate: StoreGate, random: Random): Excuses {
+/** `holdMs`: how long a delivery stays in hand while the store is away. */
+export function excuses(
+  gate: StoreGate,
+  random: Random,
+  holdMs: number = LONGEST_HOLD_MS,
+): Excuses {
   let passes = 0
   return {
     async judge({ error, stage, signal }) {
       const fault = suspicion(error, stage)
       if (fault === undefined) return 'charge'
-      if (!(await gate.works()))
-        return (await gate.passes(signal, LONGEST_HOLD_MS)) ? 'again' : 'release'
+      if (!(await gate.works())) return (await gate.passes(signal, holdMs)) ? 'again' : 'release'
       // The store works now. It may have been away for a moment. Or the message, or another
       // database, is to blame.
       if (passes >= mostPasses(fault, stage)) return 'charge'
