@@ -1,11 +1,19 @@
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Transport } from '../../src/core/transport.ts'
+import { nats } from '../../src/nats.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
+import { sqliteQueue } from '../../src/sqlite.ts'
+import { openPrivateNats } from '../../scripts/servers/nats.ts'
 import { openVhost } from '../../scripts/servers/vhost.ts'
 
 /**
- * What order per key costs on RabbitMQ: the same messages, of 1,000 keys, handled with and without
- * it. `node bench/receive/order.ts`; prints one JSON line for each run.
+ * What order per key costs: the same messages, of 1,000 keys, handled with and without it. A queue
+ * in a database keeps the order of each key always; there the others have no key. `node
+ * bench/receive/order.ts [rabbitmq] [nats] [sqlite]`; prints one JSON line for each run.
  */
 const MESSAGES = Number(process.env['ORDER_MESSAGES'] ?? 10_000)
 const KEYS = 1000
@@ -13,8 +21,37 @@ const ROUNDS = 3
 const CONCURRENCY = 100
 const HANDLER_MS = 1
 
-async function run(url: string, orderPerKey: boolean): Promise<void> {
-  await using transport = rabbitmq({ url, logger: false })
+interface Broker extends AsyncDisposable {
+  readonly name: string
+  readonly open: () => Transport
+}
+
+const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
+  async rabbitmq() {
+    const place = await openVhost()
+    const open = () => rabbitmq({ url: place.url, logger: false })
+    return { name: 'rabbitmq', open, [Symbol.asyncDispose]: () => place[Symbol.asyncDispose]() }
+  },
+  async nats() {
+    const server = await openPrivateNats()
+    const open = () => nats({ url: server.url, logger: false })
+    return { name: 'nats', open, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+  },
+  async sqlite() {
+    const folder = mkdtempSync(join(tmpdir(), 'mersal-order-'))
+    const open = () => sqliteQueue({ path: join(folder, 'queue.db') })
+    return {
+      name: 'sqlite',
+      open,
+      [Symbol.asyncDispose]: async () => rmSync(folder, { recursive: true }),
+    }
+  },
+}
+
+async function run(broker: Broker, inOrder: boolean): Promise<void> {
+  await using transport = broker.open()
+  const isAlways = transport.features.orderPerKey === 'always'
+  const orderPerKey = inOrder && !isAlways
   const queue = `bench-${randomUUID()}`
   await transport.subscribe(queue, [])
   // The queues are made before, as they are in the life of an app.
@@ -33,7 +70,7 @@ async function run(url: string, orderPerKey: boolean): Promise<void> {
             headers: { 'partition-key': key, number: String(Math.floor((first + index) / KEYS)) },
             body: Buffer.alloc(200),
             to: { transport: 'default', kind: 'queue', name: queue } as const,
-            partitionKey: key,
+            ...(isAlways && !inOrder ? {} : { partitionKey: key }),
           }
         }),
       ),
@@ -60,10 +97,15 @@ async function run(url: string, orderPerKey: boolean): Promise<void> {
   const seconds = (performance.now() - began) / 1000
   const perSecond = Math.round(MESSAGES / seconds)
   process.stdout.write(
-    `${JSON.stringify({ orderPerKey, messages: MESSAGES, keys: KEYS, perSecond, outOfOrder })}\n`,
+    `${JSON.stringify({ broker: broker.name, inOrder, messages: MESSAGES, keys: KEYS, perSecond, outOfOrder })}\n`,
   )
 }
 
-await using place = await openVhost()
-for (let round = 0; round < ROUNDS; round++)
-  for (const orderPerKey of [false, true]) await run(place.url, orderPerKey)
+const [, , ...asked] = process.argv
+for (const name of asked.length === 0 ? Object.keys(brokers) : asked) {
+  const open = brokers[name]
+  if (open === undefined) throw new Error(`no broker '${name}': ${Object.keys(brokers).join(', ')}`)
+  await using broker = await open()
+  for (let round = 0; round < ROUNDS; round++)
+    for (const inOrder of [false, true]) await run(broker, inOrder)
+}

@@ -17,8 +17,8 @@ let locked: PrivateNats
 let encrypted: PrivateNats
 
 /** What docs/nats.md lists. */
-const permissions = `permissions: {
-  publish: [
+const permissionsWith = (more = ''): string => `permissions: {
+  publish: [${more}
     "mersal.>", "$JS.ACK.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES",
     "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.CREATE.*",
     "$JS.API.STREAM.PURGE.mersal-topics", "$JS.API.STREAM.PURGE.mersal-state",
@@ -29,6 +29,11 @@ const permissions = `permissions: {
   ]
   subscribe: ["_INBOX.>"]
 }`
+const permissions = permissionsWith()
+const orderedPermissions = permissionsWith(`
+    "$JS.API.CONSUMER.CREATE.*.*", "$JS.API.CONSUMER.CREATE.*.*.>",
+    "$JS.API.CONSUMER.DELETE.*.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.CONSUMER.LIST.*",
+    "$JS.API.CONSUMER.MSG.NEXT.*.*",`)
 
 beforeAll(async () => {
   if (!here) return
@@ -42,6 +47,7 @@ beforeAll(async () => {
     `{ user: ${user}, password: "${secret}"${more} }`
   const users = [
     login('shop', `, ${permissions}`),
+    login('ledger', `, ${orderedPermissions}`),
     login('nobody', ', permissions: { publish: { deny: ">" } }'),
   ]
   locked = await openPrivateNats({ config: [`authorization { users: [ ${users.join(', ')} ] }`] })
@@ -185,5 +191,28 @@ describe.skipIf(!here)('the permissions that docs/nats.md lists', () => {
     expect(await transport.operations.queues({ names: [] })).toEqual([
       { queue: 'q', dead: 0, waiting: 1 },
     ])
+  })
+
+  test('with those for order per key are enough to take over what another process has read', async () => {
+    const url = urlOf('ledger', locked)
+    await using first = nats({ url, logger: false, partitions: 2 })
+    await using second = nats({ url, logger: false, partitions: 2 })
+    await first.subscribe('ordered', [])
+    const consumption = { queue: 'ordered', concurrency: 1, orderPerKey: true }
+    const attempts: number[] = []
+    const consumer = await first.consume(consumption, async ({ attempt }) => {
+      attempts.push(attempt)
+      return { kind: 'retry', delayMs: 10, error: new Error('once more') }
+    })
+    const message = { ...toQueue('ordered'), headers: { 'partition-key': 'key' } }
+    expect(await first.publish([message])[0]).toEqual({ kind: 'confirmed' })
+    await expect.poll(() => attempts.length, { timeout: 60_000 }).toBeGreaterThan(2)
+    await consumer[Symbol.asyncDispose]()
+    const taken = Promise.withResolvers<number>()
+    await using _ = await second.consume(consumption, async ({ attempt }) => {
+      taken.resolve(attempt)
+      return { kind: 'ack' }
+    })
+    expect(await taken.promise).toBe(attempts.length + 1)
   })
 })

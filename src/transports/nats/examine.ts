@@ -1,6 +1,7 @@
 import type { Finding, QueueOverview } from '../../core/operations.ts'
 import type { QueueRemoval } from '../../core/transport.ts'
 import type { NatsLink } from './connection/client.ts'
+import { consumersOf } from './topology/consumers.ts'
 import { CONSUMER } from './topology/names.ts'
 import type { NatsSettings } from './options.ts'
 import type { Topology } from './topology/topology.ts'
@@ -79,12 +80,25 @@ export async function queueOverviews(
 ): Promise<readonly QueueOverview[]> {
   const overviews: QueueOverview[] = []
   for (const queue of new Set([...(await topology.queues()), ...more])) {
-    const consumer = await topology.consumerInfo(topology.names.streamOf(queue))
-    if (consumer === undefined) continue
-    const waiting = consumer.num_pending + consumer.num_ack_pending
+    const waiting = await waitingIn(topology, queue)
+    if (waiting === undefined) continue
     overviews.push({ queue, dead: await deadIn(topology, queue), waiting })
   }
   return overviews
+}
+
+/** What waits in the partitions waits in the queue. Undefined if nobody could read it. */
+async function waitingIn(topology: Topology, queue: string): Promise<number | undefined> {
+  const { names } = topology
+  const stream = names.streamOf(queue)
+  const [consumer, ordered] = await Promise.all([
+    topology.consumerInfo(stream),
+    topology.info(names.orderOf(queue)),
+  ])
+  const partitions = ordered?.state.messages ?? 0
+  if (consumer !== undefined) return consumer.num_pending + consumer.num_ack_pending + partitions
+  if (ordered === undefined) return undefined
+  return ((await topology.info(stream))?.state.messages ?? 0) + partitions
 }
 
 async function deadIn(topology: Topology, queue: string): Promise<number> {
@@ -105,25 +119,39 @@ export async function removeQueue(topology: Topology, queue: string): Promise<Qu
   if (dead > 0) return { kind: 'kept', why: `${dead} dead letters of it are in '${names.dead}'` }
   if ((await topology.info(stream)) === undefined) return { kind: 'removed' }
   await topology.accept(queue, false)
-  const why = await reasonToKeep(topology, stream)
+  const why =
+    (await reasonToKeep(topology, stream)) ?? (await reasonToKeep(topology, names.orderOf(queue)))
   if (why !== undefined) {
     await topology.accept(queue, true)
     return { kind: 'kept', why }
   }
   await topology.bind(queue, await topology.topicsOf(queue), true)
+  if ((await topology.info(names.orderOf(queue))) !== undefined) await removeOrder(topology, queue)
   await topology.ask(`removing the stream '${stream}'`, ({ manager }) =>
     manager.streams.delete(stream),
   )
   return { kind: 'removed' }
 }
 
+/** The partitions, and what is noted about those who have read them. */
+async function removeOrder(topology: Topology, queue: string): Promise<void> {
+  const { names } = topology
+  await topology.ask('removing the partitions of a queue', async ({ manager }) => {
+    await manager.streams.delete(names.orderOf(queue))
+    for (const filter of [names.memberOf(queue, '*'), names.markOf(queue, '*')])
+      await manager.streams.purge(names.state, { filter })
+  })
+}
+
+/** Those of processes that read in order have names of their own. */
+const isOurs = (consumer: string): boolean =>
+  consumer === CONSUMER || consumer.startsWith(`${CONSUMER}-`)
+
 async function reasonToKeep(topology: Topology, stream: string): Promise<string | undefined> {
   const info = await topology.info(stream)
   if ((info?.state.messages ?? 0) > 0) return `messages are in '${stream}'`
-  const readers = await topology.ask('looking at the consumer', async ({ manager }) => {
-    for await (const consumer of manager.consumers.list(stream))
-      if (consumer.name !== CONSUMER || consumer.num_waiting > 0) return true
-    return false
-  })
-  return readers ? `somebody reads '${stream}'` : undefined
+  const isRead = (await consumersOf(topology, stream)).some(
+    ({ name, num_waiting: readers }) => !isOurs(name) || readers > 0,
+  )
+  return isRead ? `somebody reads '${stream}'` : undefined
 }

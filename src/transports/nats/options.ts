@@ -93,6 +93,11 @@ export interface NatsOptions {
    * `connect`.
    */
   readonly heartbeatSeconds?: number
+  /**
+   * Of a queue that is read in order (`receive.orderPerKey`): how many processes can share it. From
+   * 1 to 256, the same in all processes that read the queue. Default 16.
+   */
+  readonly partitions?: number
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false
 }
@@ -108,6 +113,7 @@ export interface NatsSettings extends BrokerSettings {
   readonly maxMessageBytes: number
   readonly ackWaitMs: number
   readonly heartbeatSeconds: number
+  readonly partitions: number
 }
 
 const known = [
@@ -125,6 +131,7 @@ const known = [
   'confirmTimeoutMs',
   'connectTimeoutMs',
   'heartbeatSeconds',
+  'partitions',
   'logger',
 ] satisfies (keyof NatsOptions)[]
 
@@ -164,6 +171,7 @@ export function natsSettings(given: NatsOptions): NatsSettings {
     maxMessageBytes: number('maxMessageBytes', { default: 1_032_192, min: 1024, max: 64 << 20 }),
     ackWaitMs: number('ackWaitMs', { default: 15_000, min: 500, max: 3_600_000 }),
     heartbeatSeconds: number('heartbeatSeconds', { default: 6, min: 1, max: 60 }),
+    partitions: number('partitions', { default: 16, min: 1, max: 256 }),
     ...brokerSettings('nats', given),
   }
 }

@@ -13,7 +13,7 @@ import type {
 import type { OnDelivery } from '../shared/deliver.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { describer } from '../shared/describe.ts'
-import { Consumer } from './consume/consumer.ts'
+import { Consumer, type ConsumerParts } from './consume/consumer.ts'
 import { NatsDeadLetters } from './consume/dead-letters.ts'
 import { examine, queueOverviews, removeQueue } from './examine.ts'
 import { type NatsLink, natsClient } from './connection/client.ts'
@@ -21,13 +21,16 @@ import { Link } from '../shared/link.ts'
 import { OwnQueues } from '../shared/own-queues.ts'
 import { Pace } from '../shared/pace.ts'
 import { Readers } from '../shared/receiving/readers.ts'
+import { OrderedConsumer, type OrderedParts } from './order/consumer.ts'
+import { prepareOrder, refuseUnordered } from './order/layout.ts'
 import { namesOf } from './topology/names.ts'
 import { type NatsOptions, type NatsSettings, natsSettings } from './options.ts'
 import { recover } from './consume/recover.ts'
 import { Publisher } from './publish/publisher.ts'
 import { Settler } from './consume/settle.ts'
 import { States } from './consume/state.ts'
-import { checkQueueName, Topology } from './topology/topology.ts'
+import { checkQueueName } from './topology/check-names.ts'
+import { Topology } from './topology/topology.ts'
 
 /** Waits between two tries to make a missing stream again. */
 const MAKING_AGAIN = { firstMs: 250, longestMs: 3000 }
@@ -60,12 +63,16 @@ class JetStreamTransport implements NatsTransport {
   readonly #own: OwnQueues
   readonly #publisher: Publisher
   readonly #settler: Settler
-  readonly #readers: Readers<Consumer>
+  readonly #readers: Readers<Consumer | OrderedConsumer>
   #disposing: Promise<void> | undefined
 
   constructor(settings: NatsSettings) {
     this.#settings = settings
-    this.features = { ordering: 'none', maxMessageBytes: settings.maxMessageBytes }
+    this.features = {
+      ordering: 'none',
+      orderPerKey: 'when-asked',
+      maxMessageBytes: settings.maxMessageBytes,
+    }
     const describe = describer(secretsOf(settings))
     const random = Math.random
     this.#link = new Link({
@@ -124,15 +131,40 @@ class JetStreamTransport implements NatsTransport {
     checkQueueName(queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
     this.#readers.checkOpen()
-    const parts = {
+    const isOrdered = consumption.orderPerKey === true
+    if (isOrdered) this.#topology.ordered.add(queue)
+    const reader = isOrdered
+      ? new OrderedConsumer(this.#orderedParts(queue), consumption, onDelivery)
+      : new Consumer(this.#parts(queue), consumption, onDelivery)
+    return await this.#readers.begin(reader)
+  }
+
+  #parts(queue: string): ConsumerParts {
+    return {
       link: this.#link,
       settler: this.#settler,
       settings: this.#settings,
       stream: this.#topology.names.streamOf(queue),
-      prepare: () => this.#own.prepare(queue),
+      prepare: async () => {
+        await this.#own.prepare(queue)
+        await refuseUnordered(this.#topology, queue)
+      },
       recover: (stop: AbortSignal) => recover(this.#topology, queue, this.#settings.logger, stop),
     }
-    return await this.#readers.begin(new Consumer(parts, consumption, onDelivery))
+  }
+
+  #orderedParts(queue: string): OrderedParts {
+    return {
+      link: this.#link,
+      settler: this.#settler,
+      publisher: this.#publisher,
+      topology: this.#topology,
+      settings: this.#settings,
+      prepare: async () => {
+        await this.#own.prepare(queue)
+        await prepareOrder(this.#topology, this.#settings, queue)
+      },
+    }
   }
 
   deadLettersOf(queue: string): DeadLetterBox {

@@ -14,6 +14,8 @@ export const apiCodes = {
   streamNameInUse: 10_058,
   streamNotFound: 10_059,
   notEnabled: 10_076,
+  consumerBesideOthers: 10_099,
+  consumerBesideThis: 10_100,
 } as const
 
 /** Refusals of a stream that come again each time, by the option that is at fault. */

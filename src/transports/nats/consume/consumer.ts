@@ -13,6 +13,7 @@ import { type Trouble, trouble } from '../../shared/receiving/trouble.ts'
 import { arrivalOf } from './delivery.ts'
 import type { NatsLink, NatsLive } from '../connection/client.ts'
 import type { NatsSettings } from '../options.ts'
+import { CONSUMER } from '../topology/names.ts'
 import { Pull } from './pull.ts'
 import { recoverNowAndThen } from './recover.ts'
 import type { Hold, Settler } from './settle.ts'
@@ -122,7 +123,7 @@ export class Consumer implements AsyncDisposable {
     const { stream, settings } = this.#parts
     const heartbeatMs = Math.min(settings.ackWaitMs / RENEWALS, LONGEST_HEARTBEAT_MS)
     const heard = (): void => this.#told.over()
-    const pull = new Pull(live, { stream, heartbeatMs, heard }, (message) => {
+    const pull = new Pull(live, { stream, consumer: CONSUMER, heartbeatMs, heard }, (message) => {
       works()
       this.#receive(message)
     })

@@ -4,7 +4,6 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { fulfilledWithin } from '../../../lib/async/within.ts'
 import type { NatsLive } from '../connection/client.ts'
-import { CONSUMER } from '../topology/names.ts'
 
 /**
  * A request for messages ends after this time, and the next one begins. NATS 2.9 stumbles over a
@@ -32,6 +31,8 @@ function endOf({ headers }: Msg): End | undefined {
 
 export interface PullOptions {
   readonly stream: string
+  /** Name of the consumer. */
+  readonly consumer: string
   /** How often the server says that it still knows the request, and looks who still waits. */
   readonly heartbeatMs: number
   /** The server knows the request: a heartbeat or a message has come. */
@@ -91,14 +92,14 @@ export class Pull {
   }
 
   #ask(batch: number): void {
-    const { stream, heartbeatMs } = this.#options
+    const { stream, consumer, heartbeatMs } = this.#options
     const request = {
       batch,
       expires: nanos(EXPIRES_MS),
       idle_heartbeat: nanos(heartbeatMs),
     }
     this.#live.connection.client.publish(
-      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${CONSUMER}`,
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
       JSON.stringify(request),
       { reply: `${this.#inbox}.${++this.#requests}` },
     )
@@ -123,7 +124,7 @@ export class Pull {
   async #leave(): Promise<void> {
     await this.#subscription.drain()
     const { manager } = this.#live.connection
-    await manager.consumers.info(this.#options.stream, CONSUMER)
+    await manager.consumers.info(this.#options.stream, this.#options.consumer)
   }
 
   #arrived(message: Msg): void {

@@ -25,6 +25,8 @@ export interface Hold {
   readonly lost: AbortSignal
   /** Aborts when the consumer stops: then nothing is tried a second time. */
   readonly stopping: AbortSignal
+  /** Whether it has left its stream, so that no answer about it comes any more. */
+  readonly isOver?: () => Promise<boolean>
   state: State | undefined
   attempt: number
 }
@@ -69,7 +71,7 @@ export class Settler {
       } catch (error) {
         this.#failed(hold.queue, 'recording what became of a message', error)
       }
-      if (hold.stopping.aborted) return
+      if (hold.stopping.aborted || (await this.#isOver(hold))) return
       await systemClock.sleep(backoffMs(pause, failures, Math.random), hold.lost)
     }
   }
@@ -79,6 +81,15 @@ export class Settler {
     const { live } = this.#link
     if (live === undefined) throw new Error('there is no connection to NATS now')
     await live.connection.client.request(reply, '+WPI', { timeout })
+  }
+
+  async #isOver({ isOver, queue }: Hold): Promise<boolean> {
+    try {
+      return (await isOver?.()) ?? false
+    } catch (error) {
+      this.#failed(queue, 'looking for a message', error)
+      return false
+    }
   }
 
   #failed(queue: string, doing: string, error: unknown): void {

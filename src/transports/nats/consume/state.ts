@@ -14,6 +14,10 @@ export interface State {
   readonly delivered: number
   readonly attempts: number
   readonly postponedSince?: number
+  /** In order: when it is to be tried again, in milliseconds since the Unix epoch. */
+  readonly dueAt?: number
+  /** In order: the last of the attempts was begun, and nobody has written how it ended. */
+  readonly begun?: boolean
   /** It was given up, and could not be stored as a dead letter. */
   readonly aside?: { readonly reason: string; readonly error: string; readonly times: number }
 }
@@ -34,8 +38,12 @@ export class States {
   }
 
   /** Of a message that is handed out for the first time there is none. */
-  async read(queue: string, { delivered, key }: Arrival): Promise<State | undefined> {
-    if (delivered <= 1) return undefined
+  async read(queue: string, arrival: Arrival): Promise<State | undefined> {
+    return arrival.delivered <= 1 ? undefined : this.recall(queue, arrival)
+  }
+
+  /** Also of one that this consumer hands out for the first time. */
+  async recall(queue: string, { key }: Pick<Arrival, 'key'>): Promise<State | undefined> {
     const { names } = this.#topology
     const query = { last_by_subj: names.stateOf(queue, key) }
     const found = await this.#topology.ask('reading the attempts of a message', ({ manager }) =>
@@ -69,12 +77,15 @@ export class States {
 
 function parse(found: Pick<Msg, 'json'>): State | undefined {
   try {
-    const { delivered, attempts, postponedSince, aside } = found.json<Partial<State>>()
+    const { delivered, attempts, postponedSince, dueAt, begun, aside } =
+      found.json<Partial<State>>()
     if (!Number.isSafeInteger(delivered) || !Number.isSafeInteger(attempts)) return undefined
     return {
       delivered: delivered as number,
       attempts: attempts as number,
       ...(typeof postponedSince === 'number' ? { postponedSince } : {}),
+      ...(typeof dueAt === 'number' ? { dueAt } : {}),
+      ...(begun === true ? { begun } : {}),
       ...(typeof aside?.reason === 'string' ? { aside } : {}),
     }
   } catch {

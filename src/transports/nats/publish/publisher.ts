@@ -124,7 +124,11 @@ export class Publisher {
     before: number,
     stop: Stop | undefined,
   ): Promise<Answer> {
-    if (this.#open.has(id) || (await this.#topology.holds(queue, before))) return { kind: 'stored' }
+    if (
+      this.#open.has(id) ||
+      (await this.#topology.holds(this.#topology.names.streamOf(queue), before))
+    )
+      return { kind: 'stored' }
     return this.send(
       { ...parcel, headers: withMessageId(parcel.headers, `again.${id}.${crypto.randomUUID()}`) },
       stop,

@@ -67,11 +67,20 @@ export function toHeaders(
 }
 
 /** The same headers for a stream that has to store the message whatever it knows. */
-export function withMessageId(wire: MsgHdrs, messageId: string): MsgHdrs {
+export function withMessageId(wire: MsgHdrs | undefined, messageId: string): MsgHdrs {
   const other = makeHeaders()
   other.set(MESSAGE_ID, messageId)
-  for (const name of wire.keys())
-    if (name !== MESSAGE_ID) for (const value of wire.values(name)) other.append(name, value)
+  return withOthers(other, wire)
+}
+
+/** The same headers without what tells a stream that it knows the message. */
+export function withoutMessageId(wire: MsgHdrs | undefined): MsgHdrs {
+  return withOthers(makeHeaders(), wire)
+}
+
+function withOthers(other: MsgHdrs, wire: MsgHdrs | undefined): MsgHdrs {
+  for (const name of wire?.keys() ?? [])
+    if (name !== MESSAGE_ID) for (const value of wire?.values(name) ?? []) other.append(name, value)
   return other
 }
 

@@ -18,6 +18,9 @@ export function nameOf(token: string): string {
 /** Of the one durable consumer of each queue. */
 export const CONSUMER = 'mersal'
 
+/** Of the process that splits a queue that is read in order, and of those that read its parts. */
+export const SPLIT = 'split'
+
 /** What the streams and subjects of one prefix are called. */
 export interface Names {
   readonly prefix: string
@@ -37,6 +40,13 @@ export interface Names {
   ofQueue(queue: string): string
   deadOf(queue: string): string
   stateOf(queue: string, message: string): string
+  /** What a queue that is read in order is split into. */
+  orderOf(queue: string): string
+  partitionOf(queue: string, index: number): string
+  /** The record of a process that reads the queue in order; of all of them with `*`. */
+  memberOf(queue: string, member: string): string
+  /** How far a part of the queue was handed out by those who read it before. */
+  markOf(queue: string, part: string): string
 }
 
 export function namesOf(prefix: string): Names {
@@ -58,5 +68,10 @@ export function namesOf(prefix: string): Names {
     ofQueue: (queue) => `${prefix}.topic.*.${tokenOf(queue)}`,
     deadOf: (queue) => `${prefix}.dead.${tokenOf(queue)}`,
     stateOf: (queue, message) => `${prefix}.state.${tokenOf(queue)}.${message}`,
+    orderOf: (queue) => `${prefix}-order-${tokenOf(queue)}`,
+    partitionOf: (queue, index) => `${prefix}.order.${tokenOf(queue)}.${index}`,
+    // No name of a queue has this mark.
+    memberOf: (queue, member) => `${prefix}.state.${tokenOf(queue)}@members.${member}`,
+    markOf: (queue, part) => `${prefix}.state.${tokenOf(queue)}@marks.${part}`,
   }
 }

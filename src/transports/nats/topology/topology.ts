@@ -8,10 +8,11 @@ import {
 } from '@nats-io/jetstream'
 import { millis, nanos } from '@nats-io/transport-node'
 import { MersalError } from '../../../core/errors/errors.ts'
-import { isQueueName, isName, nameRule, queueNameRule } from '../../../core/messages/validation.ts'
 import type { Describe } from '../../shared/describe.ts'
 import { apiCodeOf, apiCodes, mistakeOf } from '../connection/faults.ts'
 import type { NatsLink, Server } from '../connection/client.ts'
+import { checkQueueName, checkTopic } from './check-names.ts'
+import { addConsumer, removeConsumer } from './consumers.ts'
 import { compareStream, consumerConfig, consumerMistake } from './compare.ts'
 import { CONSUMER, type Names, nameOf } from './names.ts'
 import { invalid, type NatsSettings } from '../options.ts'
@@ -21,26 +22,14 @@ type Config = Pick<StreamConfig, 'name' | 'subjects' | 'retention'> & Partial<St
 /** Of what is only kept between two deliveries of a message; it outlives the longest wait. */
 const STATE_AGE_MS = 90 * 86_400_000
 
-export function checkQueueName(queue: unknown): void {
-  if (!isQueueName(queue))
-    throw new MersalError('MERSAL_INVALID_OPTIONS', `queue: expected ${queueNameRule}`, {
-      details: { field: 'queue' },
-    })
-}
-
-function checkTopic(topic: unknown): void {
-  if (!isName(topic))
-    throw new MersalError('MERSAL_INVALID_OPTIONS', `topic: expected ${nameRule}`, {
-      details: { field: 'topic' },
-    })
-}
-
 /** What JetStream holds: one stream for each queue, and three for all of them. */
 export class Topology {
   readonly #link: NatsLink
   readonly #settings: NatsSettings
   readonly #describe: Describe
   readonly names: Names
+  /** Queues that this process reads in order: their consumers belong to somebody. */
+  readonly ordered: Set<string> = new Set()
 
   constructor(link: NatsLink, settings: NatsSettings, describe: Describe, names: Names) {
     this.#link = link
@@ -50,8 +39,7 @@ export class Topology {
   }
 
   /** Whether the message that once got this place in the stream is still there. */
-  async holds(queue: string, sequence: number): Promise<boolean> {
-    const stream = this.names.streamOf(queue)
+  async holds(stream: string, sequence: number): Promise<boolean> {
     return this.ask(`looking for a message in '${stream}'`, async ({ manager }) => {
       return (await manager.streams.getMessage(stream, { seq: sequence })) !== null
     })
@@ -91,17 +79,17 @@ export class Topology {
     checkQueueName(queue)
     const { names } = this
     await Promise.all([
-      this.#stream(this.#queueConfig(queue)),
-      this.#stream(this.#topicsConfig()),
-      this.#stream(this.#shared(names.dead, `${names.prefix}.dead.*`, {})),
-      this.#stream(
-        this.#shared(names.state, `${names.prefix}.state.*.*`, {
+      this.stream(this.#queueConfig(queue)),
+      this.stream(this.#topicsConfig()),
+      this.stream(this.shared(names.dead, `${names.prefix}.dead.*`, {})),
+      this.stream(
+        this.shared(names.state, `${names.prefix}.state.*.*`, {
           max_msgs_per_subject: 1,
           max_age: nanos(STATE_AGE_MS),
         }),
       ),
     ])
-    await this.#consumer(queue)
+    if (!this.ordered.has(queue)) await this.#consumer(queue)
   }
 
   /** Notes, durably, that events of these topics go into the queue; or no longer. */
@@ -112,7 +100,7 @@ export class Topology {
     const there = await this.topicsOf(queue)
     const changed = topics.filter((topic) => there.includes(topic) === remove)
     if (changed.length === 0) return
-    if (!remove) await this.#stream(this.#topicsConfig())
+    if (!remove) await this.stream(this.#topicsConfig())
     await this.ask('subscribing', async ({ manager }) => {
       const timeout = this.#settings.connectTimeoutMs
       for (const topic of changed) {
@@ -160,17 +148,14 @@ export class Topology {
 
   /** Everything in the stream is handed out, whatever was acknowledged before. */
   async consumerAgain(queue: string): Promise<void> {
-    const stream = this.names.streamOf(queue)
-    await this.ask(`making the consumer of '${stream}' again`, ({ manager }) =>
-      manager.consumers.delete(stream, CONSUMER),
-    )
+    await removeConsumer(this, this.names.streamOf(queue), CONSUMER)
     await this.#consumer(queue)
   }
 
-  consumerInfo(stream: string): Promise<ConsumerInfo | undefined> {
+  consumerInfo(stream: string, name: string = CONSUMER): Promise<ConsumerInfo | undefined> {
     return this.ask(`looking at the consumer of '${stream}'`, async ({ manager }) => {
       try {
-        return await manager.consumers.info(stream, CONSUMER)
+        return await manager.consumers.info(stream, name)
       } catch (error) {
         const code = apiCodeOf(error)
         if (code === apiCodes.consumerNotFound || code === apiCodes.streamNotFound) return undefined
@@ -196,13 +181,13 @@ export class Topology {
 
   #topicsConfig(): Config {
     const { topics, prefix } = this.names
-    return this.#shared(topics, `${prefix}.topic.*.*`, { max_msgs_per_subject: 1 })
+    return this.shared(topics, `${prefix}.topic.*.*`, { max_msgs_per_subject: 1 })
   }
 
   #queueConfig(queue: string): Config {
     const { maxQueueBytes, duplicateWindowMs } = this.#settings
     return {
-      ...this.#shared(this.names.streamOf(queue), this.names.subjectOf(queue), {
+      ...this.shared(this.names.streamOf(queue), this.names.subjectOf(queue), {
         max_bytes: maxQueueBytes,
         duplicate_window: nanos(duplicateWindowMs),
       }),
@@ -210,10 +195,11 @@ export class Topology {
     }
   }
 
-  #shared(name: string, subject: string, more: Partial<StreamConfig>): Config {
+  /** As all streams of ours are. */
+  shared(name: string, subjects: string | string[], more: Partial<StreamConfig>): Config {
     return {
       name,
-      subjects: [subject],
+      subjects: [subjects].flat(),
       retention: RetentionPolicy.Limits,
       storage: StorageType.File,
       // A full stream refuses what is new; it never drops what is old.
@@ -228,7 +214,8 @@ export class Topology {
     }
   }
 
-  async #stream(wanted: Config): Promise<void> {
+  /** Makes the stream, or throws if the one that is there differs. */
+  async stream(wanted: Config): Promise<void> {
     const found = await this.info(wanted.name)
     if (found !== undefined) return compareStream(wanted, found.config)
     if (this.#settings.topology === 'check')
@@ -251,12 +238,13 @@ export class Topology {
     const stream = this.names.streamOf(queue)
     const found = await this.consumerInfo(stream)
     if (found !== undefined) return this.#suits(queue, found)
-    if (this.#settings.topology === 'check')
+    if (this.#settings.topology === 'check') {
+      // Who reads in order makes a consumer of his own.
+      if ((await this.info(this.names.orderOf(queue))) !== undefined) return
       throw invalid('topology', `the consumer '${CONSUMER}' of '${stream}' is missing`)
-    const made = await this.ask(`making the consumer of '${stream}'`, ({ manager }) =>
-      manager.consumers.add(stream, consumerConfig(this.#settings)),
-    )
-    await this.#suits(queue, made)
+    }
+    const made = await addConsumer(this, stream, consumerConfig(this.#settings))
+    if (made !== undefined) await this.#suits(queue, made)
   }
 
   /**

@@ -12,8 +12,8 @@ import {
   makeTables,
   moveOf,
   startWorker,
-} from '../../../rabbitmq/order-processes.ts'
-import type { OrderPlan } from '../../../rabbitmq/order-worker.ts'
+} from '../../../order/processes.ts'
+import type { OrderPlan } from '../../../order/worker.ts'
 
 const here = brokerProblem() === undefined && (await serverAnswers())
 let broker: PrivateBroker
@@ -46,11 +46,10 @@ describe.skipIf(!here)(
         expect(outcomes.filter(({ kind }) => kind !== 'confirmed')).toEqual([])
       }
       const plan: OrderPlan = {
-        url: broker.url,
+        broker: { kind: 'rabbitmq', url: broker.url, eventsExchange: `events-${queue}` },
         database: serverUrl,
         schema,
         name: queue,
-        eventsExchange: `events-${queue}`,
       }
       const until = async (share: number): Promise<void> => {
         for (const deadline = Date.now() + 100_000; Date.now() < deadline; await sleep(20))

@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { testDatabase } from '../postgres/database.ts'
-import { Move, type OrderPlan } from './order-worker.ts'
+import { Move, type OrderPlan } from './worker.ts'
 
 type Database = Awaited<ReturnType<typeof testDatabase>>
 
-const worker = fileURLToPath(new URL('order-worker.ts', import.meta.url))
+const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
 
 /** Resolves when it receives. */
 export async function startWorker(plan: OrderPlan): Promise<ChildProcess> {

@@ -1,19 +1,41 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { Pool } from 'pg'
-import { command, Mersal } from '../../src/index.ts'
+import { command, Mersal, type Transport } from '../../src/index.ts'
+import { nats } from '../../src/nats.ts'
 import { postgres } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 
 /** One process of an app that reads in order. Its effects are rows. */
 export interface OrderPlan {
-  readonly url: string
+  readonly broker: Broker
   readonly database: string
   readonly schema: string
   readonly name: string
-  readonly eventsExchange: string
 }
 
+export type Broker =
+  | { readonly kind: 'rabbitmq'; readonly url: string; readonly eventsExchange: string }
+  | { readonly kind: 'nats'; readonly url: string }
+
 export const Move = command<{ account: string; number: number; poison: boolean }>('accounts.move')
+
+function transportOf(broker: Broker): Transport {
+  switch (broker.kind) {
+    case 'rabbitmq':
+      return rabbitmq({
+        url: broker.url,
+        eventsExchange: broker.eventsExchange,
+        partitions: 8,
+        newQueuePauseMs: 0,
+        heartbeatSeconds: 1,
+        logger: false,
+      })
+    case 'nats':
+      return nats({ url: broker.url, partitions: 8, ackWaitMs: 5000, logger: false })
+    default:
+      return broker satisfies never
+  }
+}
 
 async function work(plan: OrderPlan): Promise<void> {
   const pool = new Pool({
@@ -24,14 +46,7 @@ async function work(plan: OrderPlan): Promise<void> {
   const app = new Mersal({
     name: plan.name,
     store: postgres({ pool, schema: plan.schema }),
-    transport: rabbitmq({
-      url: plan.url,
-      eventsExchange: plan.eventsExchange,
-      partitions: 8,
-      newQueuePauseMs: 0,
-      heartbeatSeconds: 1,
-      logger: false,
-    }),
+    transport: transportOf(plan.broker),
     receive: {
       orderPerKey: true,
       concurrency: 8,
