@@ -11,7 +11,7 @@ const everything = ['test/**/*.test.ts', 'examples/**/*.test.ts', 'demo/**/*.tes
 /** Seconds for all of them, and no server needed: what to run while writing code. */
 const fast = [
   'test/{unit,property,house}/**/*.test.ts',
-  'test/bench/{check,goals,scaling}.test.ts',
+  'test/bench/{check,comparison,goals,scaling}.test.ts',
   'test/chaos/{checkers,page}.test.ts',
   'test/contract/memory.test.ts',
   'test/crash-matrix/points.test.ts',
