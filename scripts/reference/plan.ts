@@ -117,6 +117,12 @@ export const typePages: readonly PagePlan[] = [
     parts: whole('./dashboard'),
   },
   {
+    file: 'fastify',
+    title: 'Fastify',
+    intro: 'An app in a server of Fastify. See [Fastify](../fastify.md).',
+    parts: whole('./fastify'),
+  },
+  {
     file: 'nestjs',
     title: 'NestJS',
     intro: 'An app in a program of Nest. See [NestJS](../nestjs.md).',

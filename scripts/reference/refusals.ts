@@ -9,6 +9,7 @@ import {
 import { isMersalError } from '../../src/core/errors/errors.ts'
 import { dashboard } from '../../src/dashboard/index.ts'
 import { documents } from '../../src/documents.ts'
+import { mersal as fastify } from '../../src/fastify/index.ts'
 import { idempotency } from '../../src/http.ts'
 import {
   command,
@@ -56,6 +57,7 @@ const sql = { pool, schema: 'app' }
 const broker = (scheme: string): object => ({ url: `${scheme}://localhost` })
 const secret = { token: 'a token of sixteen'.replaceAll(' ', '-') }
 const documentMethods = ['load', 'save', 'findWithMessages', 'removeMessages']
+const web = shaped('decorate', 'decorateReply', 'addHook', 'route')
 const anything = { version: 1, vendor: 'none', validate: (value: unknown) => ({ value }) }
 
 const asked: Readonly<Record<string, Ask>> = {
@@ -98,6 +100,7 @@ const asked: Readonly<Record<string, Ask>> = {
   KafkaOptions: untyped(kafkaSettings, { bootstrapServers: 'localhost:9092' }),
   InstrumentOptions: (given) => instrument(undefined, given)[Symbol.dispose](),
   DashboardOptions: untyped(dashboard, { stores: { a: memoryStore() }, ...secret }),
+  FastifyOptions: async (given) => await fastify(web as never, { app: app(), ...given }),
   IdempotencyOptions: (given) => idempotency(app(), given),
   DocumentsOptions: untyped(documents, { ...base, storage: shaped(...documentMethods) }),
   UpdateOptions: async (given) =>
