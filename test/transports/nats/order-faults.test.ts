@@ -39,7 +39,6 @@ function open(
     partitions: 2,
     ackWaitMs,
     confirmTimeoutMs: 1500,
-    connectTimeoutMs: 2000,
   })
   const cutOff = (): void => connections.splice(0).forEach(cut)
   const crash = async (): Promise<void> => {
