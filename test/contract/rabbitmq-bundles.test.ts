@@ -52,14 +52,12 @@ transportSuite(
   'RabbitMQ transport with bundles',
   () => rabbitHarness(place.url, { bundles: { events: true } }),
   here,
-  { together: true },
 )
 
 transportSuite(
   'RabbitMQ transport on classic queues, every message in a bundle',
   () => rabbitHarness(place.url, { queueType: 'classic', bundles: { events: true } }, accompanied),
   here,
-  { together: true },
 )
 
 describe.skipIf(!here)('RabbitMQ transport on classic queues, every message in a bundle', () => {

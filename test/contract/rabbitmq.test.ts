@@ -13,7 +13,7 @@ const place = withVhost(here)
 
 const harness = (options: RabbitOptions = {}): TransportHarness => rabbitHarness(place.url, options)
 
-transportSuite('RabbitMQ transport', () => harness(), here, { together: true })
+transportSuite('RabbitMQ transport', () => harness(), here)
 
 describe.skipIf(!here)('RabbitMQ transport', () => {
   test('a plain client finds every confirmed message, with the same bytes, headers and properties', async () => {
@@ -80,5 +80,4 @@ transportSuite(
   'RabbitMQ transport on classic queues',
   () => harness({ queueType: 'classic' }),
   here,
-  { together: true },
 )

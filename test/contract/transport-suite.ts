@@ -1,17 +1,13 @@
 import { describe, test } from 'vitest'
 import { type TransportHarness, transportContract } from '../../src/testing/index.ts'
 
-/**
- * The contract suite of a transport; `present`: what it needs is here. `together`: several cases at
- * a time, which mostly wait. Only where a broker takes nothing back from a slow machine.
- */
+/** The contract suite of a transport; `present`: what it needs is here. */
 export function transportSuite(
   name: string,
   open: () => TransportHarness | Promise<TransportHarness>,
   present = true,
-  { together = false } = {},
 ): void {
-  describe.skipIf(!present)(name, { concurrent: together }, () => {
+  describe.skipIf(!present)(name, () => {
     for (const item of transportContract)
       test(item.name, async () => {
         await using harness = await open()
