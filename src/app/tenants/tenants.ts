@@ -72,7 +72,10 @@ class TenantsOfApp<Tx> implements Tenants<Tx> {
     )
     this.#ports = {
       settings,
-      capacity: changingCapacity((count) => outboxWindow ?? Math.max(1000, PER_TENANT * count)),
+      capacity: changingCapacity({
+        windowOf: (count) => outboxWindow ?? Math.max(1000, PER_TENANT * count),
+        now: () => clock.monotonic(),
+      }),
       transports: (tenant) =>
         new Map([...this.#queues].map(([key, queue]) => [key, queue.for(tenant)])),
       count: () => Math.max(1, this.#roster.names.length),

@@ -51,6 +51,10 @@ export interface JoinedCapacity extends Capacity {
 
 interface Member {
   held: number
+  /** When its process last committed messages. */
+  workedAt: number
+  /** When its last claim began. */
+  claimedAt: number
   /** It wanted rows and got none. */
   waits: boolean
   readonly nudge: () => void
@@ -73,21 +77,45 @@ export function shareCapacity({
   return new Shared(() => ({ window, relays }))
 }
 
-/** The same for relays that come and go; `windowOf` says how large the window of so many is. */
-export function changingCapacity(windowOf: (relays: number) => number): SharedCapacity {
-  return new Shared((relays) => ({ window: windowOf(relays), relays }))
+export interface ChangingCapacityPorts {
+  /** How large the window of so many relays is. */
+  readonly windowOf: (relays: number) => number
+  /** Monotonic, in milliseconds. */
+  readonly now: () => number
 }
+
+/**
+ * The same for relays that come and go, in a process that commits messages itself. While others
+ * work, a relay claims few rows at a time: a large claim takes the one thread for so long that they
+ * would notice.
+ */
+export function changingCapacity({ windowOf, now }: ChangingCapacityPorts): SharedCapacity {
+  return new Shared((relays) => ({ window: windowOf(relays), relays }), now)
+}
+
+/** Rows of a claim while others work, and the shortest time between two such claims. */
+const CLAIM_BESIDE_OTHERS = 50
+const REST_MS = 40
+/** How long others count as working after they have committed messages. */
+const WORKING_MS = 1000
+const NEVER = Number.NEGATIVE_INFINITY
 
 class Shared implements SharedCapacity {
   readonly #sizes: (relays: number) => { readonly window: number; readonly relays: number }
   readonly #members = new Set<Member>()
+  /** Undefined: claims are never made small for the sake of others. */
+  readonly #now: (() => number) | undefined
   #own = 1
   #common = 0
   /** Of the common half. */
   #taken = 0
 
-  constructor(sizes: (relays: number) => { readonly window: number; readonly relays: number }) {
+  constructor(
+    sizes: (relays: number) => { readonly window: number; readonly relays: number },
+    now?: () => number,
+  ) {
     this.#sizes = sizes
+    this.#now = now
   }
 
   get held(): number {
@@ -95,14 +123,17 @@ class Shared implements SharedCapacity {
   }
 
   join(nudge: () => void): JoinedCapacity {
-    const member: Member = { held: 0, waits: false, nudge }
+    const member: Member = { held: 0, workedAt: NEVER, claimedAt: NEVER, waits: false, nudge }
     this.#members.add(member)
     this.#divide()
     return {
       next: (batchSize) => this.#next(member, batchSize),
       free: (batchSize) => this.#next(member, batchSize),
       // Its own share is there in any case, also while a claim under way may use it.
-      lane: (rows, more) => rows + more <= this.#own || more <= this.#roomOf(member),
+      lane: (rows, more) => {
+        member.workedAt = this.#now?.() ?? member.workedAt
+        return rows + more <= this.#own || more <= this.#roomOf(member)
+      },
       holds: (count) => this.#holds(member, count),
       leave: () => {
         this.#members.delete(member)
@@ -127,15 +158,26 @@ class Shared implements SharedCapacity {
     return Math.max(0, this.#own - held) + Math.max(0, this.#common - this.#taken)
   }
 
-  #next(member: Member, batchSize: number): number {
+  #next(member: Member, wanted: number): number {
+    const now = this.#now?.() ?? 0
+    const beside = this.#besideOthers(member, now)
+    const batchSize = beside ? Math.min(wanted, CLAIM_BESIDE_OTHERS) : wanted
+    const rests = beside && now - member.claimedAt < REST_MS
     const room = Math.min(batchSize, this.#roomOf(member))
     const half = Math.ceil((this.#own + this.#common) / 2)
     const least = member.held === 0 ? 1 : Math.min(batchSize, half)
-    member.waits = room < least
+    member.waits = rests || room < least
     return member.waits ? 0 : room
   }
 
+  #besideOthers(member: Member, now: number): boolean {
+    const since = now - WORKING_MS
+    for (const other of this.#members) if (other !== member && other.workedAt > since) return true
+    return false
+  }
+
   #holds(member: Member, count: number): void {
+    if (count > member.held) member.claimedAt = this.#now?.() ?? NEVER
     const less = count < member.held
     if (this.#members.has(member))
       this.#taken += this.#fromCommon(count) - this.#fromCommon(member.held)

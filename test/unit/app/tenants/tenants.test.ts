@@ -338,6 +338,23 @@ test('an app with a tenant stands alone as well', async () => {
   await app.start()
   await app.direct.send(Ping, {})
   await until(() => expect(seen).toEqual([['acme', 'acme']]))
+  await using stranger = new Mersal({
+    name: 'stranger',
+    transport: network.transport(),
+    routes: { [Ping.name]: 'alone' },
+    sendOnly: true,
+    logger: false,
+  })
+  await stranger.start()
+  await stranger.direct.send(Ping, {}, { headers: { tenant: 'globex' } })
+  await stranger.direct.send(Ping, {})
+  await until(async () =>
+    expect((await network.deadLetters.list()).map(({ reason }) => reason)).toEqual([
+      'unknown-tenant',
+      'unknown-tenant',
+    ]),
+  )
+  expect(seen).toHaveLength(1)
   expect(() => new Mersal({ name: 'x', tenant: 'a/b', transport: network.transport() })).toThrow(
     expect.objectContaining({ details: { field: 'tenant' } }),
   )

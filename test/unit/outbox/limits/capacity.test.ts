@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  changingCapacity,
   ownCapacity,
   type SharedCapacity,
   shareCapacity,
@@ -95,5 +96,67 @@ describe('a window that relays share', () => {
     for (const room of rooms) expect(room.next(100)).toBe(0)
     rooms[0]!.holds(59)
     expect(order).toEqual(['emptier', 'full'])
+  })
+})
+
+describe('a window of relays that come and go', () => {
+  const open = () => {
+    let now = 0
+    const shared = changingCapacity({
+      windowOf: (relays) => Math.max(1000, 20 * relays),
+      now: () => now,
+    })
+    return { shared, pass: (ms: number) => (now += ms) }
+  }
+
+  test('is divided anew by whoever joins and leaves', () => {
+    const { shared } = open()
+    const first = shared.join(() => {})
+    expect(first.next(2000)).toBe(1000)
+    first.holds(900)
+    const second = shared.join(() => {})
+    expect(second.next(2000)).toBe(250)
+    second.holds(600)
+    first.holds(0)
+    let nudged = 0
+    const third = shared.join(() => nudged++)
+    third.holds(166)
+    expect(third.next(2000)).toBe(0)
+    second.leave()
+    expect(nudged).toBe(1)
+    expect(third.next(2000)).toBe(584)
+    expect(shared.held).toBe(166)
+  })
+
+  test('keeps for each its share of what its process commits, also while a claim keeps room', () => {
+    const { shared } = open()
+    const busy = shared.join(() => {})
+    const other = shared.join(() => {})
+    busy.holds(busy.next(500))
+    other.holds(other.next(500))
+    expect(other.lane(0, 250)).toBe(true)
+    expect(other.lane(0, 251)).toBe(false)
+    expect(busy.lane(500, 1)).toBe(false)
+  })
+
+  test('makes claims small and seldom while others commit, and large a second later', () => {
+    const { shared, pass } = open()
+    const busy = shared.join(() => {})
+    const other = shared.join(() => {})
+    pass(10_000)
+    expect(busy.next(500)).toBe(500)
+    other.lane(0, 1)
+    expect(busy.next(500)).toBe(50)
+    expect(busy.free(500)).toBe(50)
+    busy.holds(50)
+    busy.holds(0)
+    expect(busy.next(500)).toBe(0)
+    pass(40)
+    expect(busy.next(500)).toBe(50)
+    pass(1000)
+    expect(busy.next(500)).toBe(500)
+    // What it commits itself makes none of its own claims small.
+    busy.lane(0, 1)
+    expect(busy.next(500)).toBe(500)
   })
 })
