@@ -35,12 +35,14 @@ export async function metricRows(): Promise<readonly MetricRow[]> {
         labels: {},
         store: {
           outbox: {},
+          commitLog: { condition: async () => ({ state: 'followed', retainedBytes: 0 }) },
           operations: {
             overview: async () => overview,
             pauses: { list: async () => [{ kind: 'key', name: 'a', reason: '', since: 0 }] },
           },
         } as never,
         patienceMs: 0,
+        readsLog: true,
       },
     ],
     queues: async () => [{ transport: 'default', queues: [{ queue: 'a', dead: 0, waiting: 0 }] }],

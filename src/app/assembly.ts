@@ -113,12 +113,13 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
 
 /** Opens the store once, and what sagas keep there. */
 function opening<Tx>(
-  { store }: Settings<Tx>,
+  { store, relay, runRelay }: Settings<Tx>,
   outbox: AppOutbox<Tx> | undefined,
   sagas: Sagas<Tx>,
 ): () => Promise<void> {
   const openStore = onlyOnce(async () => {
     await store?.open()
+    if (runRelay && relay.commitLog) await store?.commitLog?.prepare()
     await outbox?.link()
   })
   return async () => {

@@ -1,3 +1,4 @@
+import type { CommitLog } from './commit-log.ts'
 import type { DeadLetterBox } from './dead-letter.ts'
 import type { OnceStore } from './records/once.ts'
 import type { StoreOperations } from './operations.ts'
@@ -48,6 +49,8 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly admin: OutboxAdmin
   /** Hints from this database that there may be rows. */
   readonly wakers: readonly Waker[]
+  /** Where what is committed can be read at once. */
+  readonly commitLog?: CommitLog
   /** An app that uses it logs each of them as a warning when it starts. */
   readonly warnings?: readonly string[]
   /** For tools of operators. */

@@ -1,3 +1,4 @@
+import type { LogCondition } from '../core/commit-log.ts'
 import type { OutboxOverview, Pause, QueueOverview } from '../core/operations.ts'
 import { boundedSamples, heaviest, largest, OTHER, sum } from './bounded-labels.ts'
 import { BreakerMetrics } from './breaker-metrics.ts'
@@ -96,6 +97,31 @@ export function outboxMetrics(
     ...totals(overview, gauge),
     ...byDestination(overview, gauge),
     gauge('paused', 'What operators have paused.', pausedSamples(pauses)),
+  ]
+}
+
+/** Gauges of the commit log, the same from every relay. */
+export function logMetrics(
+  { state, retainedBytes }: LogCondition,
+  labels: Labels = {},
+): readonly Metric[] {
+  const gauge = (name: string, help: string, value: number): Metric => ({
+    name: `mersal_commit_log_${name}`,
+    kind: 'gauge',
+    help,
+    samples: [{ labels, value }],
+  })
+  return [
+    gauge(
+      'followed',
+      'Whether a relay reads the commit log of the database.',
+      state === 'followed' ? 1 : 0,
+    ),
+    gauge(
+      'retained_bytes',
+      'Bytes of the log that the server keeps for the relay that reads it.',
+      retainedBytes,
+    ),
   ]
 }
 

@@ -23,8 +23,28 @@ export interface GivingUpOptions {
   readonly onExpired?: OnExpired
 }
 
+/** How messages leave before a claim finds them. */
+export interface LaneOptions {
+  /**
+   * Whether the process that committed a message publishes it itself at once. 'commit-log': a relay
+   * with `commitLog` does, while there is one; needs `postgres()`. Default true.
+   */
+  readonly express?: boolean | 'commit-log'
+  /**
+   * Whether this relay reads the commit log of the database besides, and publishes from it what was
+   * written with `express: 'commit-log'`. Needs `postgres()` and `wal_level = logical`. Default
+   * false.
+   */
+  readonly commitLog?: boolean
+  /**
+   * How long a message in the express lane is left alone by the other relays. From 100 to an hour.
+   * Default 10000.
+   */
+  readonly expressGraceMs?: number
+}
+
 /** How the relay works. Every field has a default. Times are in milliseconds. */
-export interface RelayOptions extends GivingUpOptions {
+export interface RelayOptions extends GivingUpOptions, LaneOptions {
   /** Safety net: the relay looks at least this often. From 1 to an hour. Default 1000. */
   readonly pollIntervalMs?: number
   /** Rows taken by one claim. From 1 to 10,000. Default 500. */
@@ -56,16 +76,9 @@ export interface RelayOptions extends GivingUpOptions {
    * most 30 s, with jitter.
    */
   readonly breaker?: Backoff
-  /** Whether the process that committed a message publishes it itself at once. Default true. */
-  readonly express?: boolean
-  /**
-   * How long a message in the express lane is left alone by the other relays. From 100 to an hour.
-   * Default 10000.
-   */
-  readonly expressGraceMs?: number
 }
 
-export interface RelaySettings extends Required<GivingUpOptions> {
+export interface RelaySettings extends Required<GivingUpOptions>, Required<LaneOptions> {
   readonly pollIntervalMs: number
   readonly batchSize: number
   readonly window: number
@@ -74,8 +87,6 @@ export interface RelaySettings extends Required<GivingUpOptions> {
   readonly maxAttempts: number
   readonly retry: Backoff
   readonly breaker: Backoff
-  readonly express: boolean
-  readonly expressGraceMs: number
 }
 
 const known = [
@@ -90,6 +101,7 @@ const known = [
   'onDead',
   'onExpired',
   'express',
+  'commitLog',
   'expressGraceMs',
 ]
 
@@ -140,7 +152,11 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
       leastMs: 1,
     }),
     ...givingUp(given, where),
-    express: checkBoolean(`${where}.express`, given.express) ?? true,
+    express:
+      given.express === 'commit-log'
+        ? given.express
+        : (checkBoolean(`${where}.express`, given.express) ?? true),
+    commitLog: checkBoolean(`${where}.commitLog`, given.commitLog) ?? false,
     expressGraceMs: checkNumber(`${where}.expressGraceMs`, given.expressGraceMs, {
       default: 10_000,
       min: 100,

@@ -29,8 +29,15 @@ export interface RelayParts {
   readonly dispatch: Dispatch
 }
 
+/** What the parts get besides the ports of the relay. */
+export interface PartsPorts {
+  readonly settle: RelayPorts['storage']['settle']
+  /** Rows have left the hands of the relay. */
+  readonly onRoom: () => void
+}
+
 /** Makes the parts and says what each tells the others. Nothing runs yet. */
-export function relayParts(ports: RelayPorts): RelayParts {
+export function relayParts(ports: RelayPorts, also: PartsPorts): RelayParts {
   const { environment, settings, storage, transports } = ports
   const reports = createReports(environment)
   const bell = createBell(environment.clock)
@@ -48,7 +55,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
   const slow = createSlowDestinations(shareOf(settings.window))
   const capacity = ports.capacity?.join(() => bell.nudge()) ?? ownCapacity(settings.window)
   const inHand = createInHand({ clock: environment.clock, settings, capacity, slow })
-  const gone = leaving({ inHand, looks, drains, bell }, ports)
+  const gone = leaving({ inHand, looks, drains, bell }, ports, also.onRoom)
   const holdBacks = createHoldBacks({
     environment,
     settings,
@@ -65,7 +72,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
     },
   })
   const gate = holdBacks.messages
-  const settler = createSettler({ environment, storage, onGone: gone })
+  const settler = createSettler({ environment, storage: also, onGone: gone })
   const renewals = createRenewals({ environment, storage, claimMs: settings.claimMs })
   const publisher = createPublisher({
     environment,
@@ -94,6 +101,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
 function leaving(
   { inHand, looks, drains, bell }: Pick<RelayParts, 'inHand' | 'looks' | 'drains' | 'bell'>,
   { environment }: RelayPorts,
+  onRoom: () => void,
 ): (entries: readonly Entry[], how: 'settled' | 'dropped') => void {
   return (entries, how) => {
     inHand.letGo(entries.map(({ row }) => row))
@@ -103,5 +111,6 @@ function leaving(
       bell.hint()
     }
     bell.nudge()
+    onRoom()
   }
 }

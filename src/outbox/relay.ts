@@ -3,6 +3,8 @@ import { checkOptions } from '../core/options.ts'
 import type { ClaimedMessage } from '../core/outbox.ts'
 import { emit } from '../core/telemetry.ts'
 import { type ClaimCondition, newClaimCondition, runClaimLoop } from './claim/claim-loop.ts'
+import { createLogLane, type LogLane } from './log/log-lane.ts'
+import { type SettlingAgain, settlingAgain } from './log/settle-again.ts'
 import { watchClock } from './clock/clock-watch.ts'
 import { createExpressLane } from './publish/express-lane.ts'
 import { largestBytes } from './publish/largest-bytes.ts'
@@ -20,6 +22,9 @@ interface Life {
   /** Resolves when the loop, the wakers and the reading of pauses have ended. */
   work: Promise<unknown>
   readonly claims: ClaimCondition
+  readonly again: SettlingAgain
+  /** While it reads the commit log. */
+  lane: LogLane | undefined
 }
 
 /**
@@ -27,13 +32,18 @@ interface Life {
  * `start()`.
  */
 export function createRelay(ports: RelayPorts): Relay {
-  const parts = relayParts(ports)
   const life: Life = {
     state: 'idle',
     stopping: new AbortController(),
     work: Promise.resolve(),
     claims: newClaimCondition(),
+    again: settlingFor(ports),
+    lane: undefined,
   }
+  const parts = relayParts(ports, {
+    settle: (settlements) => life.again.settle(settlements),
+    onRoom: () => life.lane?.room(),
+  })
   let stopped: Promise<boolean> | undefined
   const relay: Relay = {
     get state() {
@@ -70,6 +80,13 @@ export function createRelay(ports: RelayPorts): Relay {
   return relay
 }
 
+/** What the log tells of is settled again if it was too early; nothing else is. */
+function settlingFor({ environment, settings, storage }: RelayPorts): SettlingAgain {
+  const settle: SettlingAgain['settle'] = (all) => storage.settle(all)
+  if (settings.commitLog) return settlingAgain(settle, environment.clock)
+  return { settle, idle: () => Promise.resolve(), halt: () => {} }
+}
+
 function start(ports: RelayPorts, parts: RelayParts, life: Life): void {
   const { state, stopping } = life
   if (state === 'running') return
@@ -80,6 +97,7 @@ function start(ports: RelayPorts, parts: RelayParts, life: Life): void {
   life.work = Promise.all([
     claims(ports, parts, life),
     runWakers(ports, parts, signal),
+    followLog(ports, parts, life),
     parts.due.run(signal),
     parts.holdBacks.claims.pauses.watch(signal),
   ])
@@ -141,7 +159,11 @@ function expressLane(
 ): () => ExpressOffer | undefined {
   const { lane } = holdBacks
   const open = (): boolean =>
-    settings.express && life.state === 'running' && lane.open && !settler.troubled && !inHand.full
+    settings.express === true &&
+    life.state === 'running' &&
+    lane.open &&
+    !settler.troubled &&
+    !inHand.full
   const hasRoom = (rows: readonly ClaimedMessage[]): boolean =>
     inHand.fits(rows) && lane.takes(rows)
   return createExpressLane({
@@ -151,6 +173,30 @@ function expressLane(
     hasRoom,
     dispatch,
   })
+}
+
+/** Publishes what the log of commits tells, until the relay stops. */
+async function followLog(ports: RelayPorts, parts: RelayParts, life: Life): Promise<void> {
+  const { environment, log, settings } = ports
+  if (!settings.commitLog || log === undefined) return
+  const { dispatch, holdBacks, inHand, settler } = parts
+  const { signal } = life.stopping
+  const lane = createLogLane({
+    environment,
+    open: () => !signal.aborted && holdBacks.lane.open && !settler.troubled,
+    hasRoom: (rows) =>
+      inHand.fits(rows) && inHand.room().free >= Math.min(rows.length, settings.batchSize),
+    mayTake: (rows) => holdBacks.lane.takes(rows),
+    dispatch,
+    wake: () => hint(ports, parts, 'waker'),
+    signal,
+  })
+  life.lane = lane
+  try {
+    await log.follow(lane, { signal })
+  } catch (thrown) {
+    parts.reports.waker(thrown)
+  }
 }
 
 async function drain(
@@ -180,6 +226,7 @@ async function stop(
   life.state = 'stopped'
   parts.publisher.halt()
   parts.settler.halt()
+  life.again.halt()
   parts.drains.fail()
   parts.reports.close()
   if (inHand.rows === 0) return true
@@ -202,7 +249,7 @@ async function settleRest(
   bell.nudge()
   publisher.close()
   const over = new AbortController()
-  const settled = life.work.then(() => inHand.idle())
+  const settled = life.work.then(() => inHand.idle()).then(() => life.again.idle())
   await Promise.race([settled, clock.sleep(graceMs, over.signal)])
   over.abort()
 }

@@ -1,3 +1,5 @@
+import type { CommitLog } from '../core/commit-log.ts'
+import type { OutgoingMessage } from '../core/messages/message.ts'
 import type { PauseBoard } from '../core/operations.ts'
 import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Transport } from '../core/transport.ts'
@@ -17,6 +19,8 @@ export interface RelayPorts {
   /** What operators have paused. Without it nothing ever is. */
   readonly pauses?: Pick<PauseBoard, 'list'> | undefined
   readonly settings: RelaySettings
+  /** Where `settings.commitLog` reads. */
+  readonly log?: Pick<CommitLog, 'follow'> | undefined
   /**
    * Where it may claim into, if it shares that with other relays; by default its own `window`.
    */
@@ -49,7 +53,7 @@ export interface Relay extends AsyncDisposable {
    * Asks whether a unit that is about to be flushed may use the express lane; undefined when the
    * relay does not run, is full, is slow or is stopping. Call it before the rows are written.
    */
-  express(): ExpressOffer | undefined
+  express(messages?: readonly OutgoingMessage[]): ExpressOffer | undefined
   /** Resolves when nothing that is due and reachable is left and nothing is in flight. */
   drain(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**

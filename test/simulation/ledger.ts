@@ -6,6 +6,8 @@ export interface Record {
   readonly nature: 'plain' | 'poison' | 'killer'
   position: bigint | undefined
   committed: boolean
+  /** It was written for the reader of the log. */
+  logged?: boolean
   /** Virtual time at which its commit was answered. */
   committedAt?: number
   /** Frames that a relay wrote. */

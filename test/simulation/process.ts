@@ -1,3 +1,4 @@
+import { isLogToken } from '../../src/core/commit-log.ts'
 import type { ClaimedMessage, OutboxStorage } from '../../src/core/outbox.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { createRelay as CreateRelay } from '../../src/outbox/relay.ts'
@@ -6,6 +7,7 @@ import type { StretchSizes } from '../../src/outbox/claim/stretch-size.ts'
 import type { Relay } from '../../src/outbox/types.ts'
 import type { Broker } from './broker.ts'
 import type { Ledger, Record } from './ledger.ts'
+import type { SimulatedLog } from './log/simulated-log.ts'
 import type { Owner, Scheduler } from './scheduler.ts'
 
 /** Faults between a process and the database; probabilities. */
@@ -34,7 +36,11 @@ export interface ProcessPorts {
   readonly options: RelayOptions
   /** How many rows the claims walk over. */
   readonly stretch: StretchSizes | undefined
+  readonly log?: SimulatedLog | undefined
 }
+
+/** How long the settlement of what came from the log may be repeated. */
+const REPEATED_MS = 2000
 
 export function startProcess(name: string, ports: ProcessPorts, onCrash: () => void): Process {
   const { scheduler, ledger, broker, faults } = ports
@@ -157,7 +163,13 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
       ).then(
         (result) => {
           troubled = false
-          for (const settlement of settlements) held.delete(claimOf(settlement))
+          for (const settlement of settlements) {
+            const forget = (): unknown => held.delete(claimOf(settlement))
+            // It may have found no row yet, and is repeated.
+            if (result.stale > 0 && isLogToken(settlement.token))
+              scheduler.after(REPEATED_MS, undefined, forget)
+            else forget()
+          }
           return result
         },
         (error: unknown) => {
@@ -182,6 +194,7 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
     transports: new Map([['default', broker.transportFor(owner, { crash, published })]]),
     settings: relaySettings(ports.options),
     stretch: ports.stretch,
+    log: ports.log?.of(owner, hold),
   })
   relay.start()
 
@@ -212,8 +225,8 @@ function watched(relay: Relay, hold: (rows: readonly ClaimedMessage[]) => void):
     drain: (options) => relay.drain(options),
     stop: (options) => relay.stop(options),
     [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
-    express() {
-      const offer = relay.express()
+    express(messages) {
+      const offer = relay.express(messages)
       if (offer === undefined) return undefined
       return {
         ...offer,

@@ -7,7 +7,8 @@ import { startProcess, type Process, type StoreFaults } from './process.ts'
 import { createScheduler, type Owner, type Scheduler } from './scheduler.ts'
 import { simulateSlowDestination } from './slow-destination.ts'
 import { stopAll } from './stop-all.ts'
-import type { Outcome, Subject } from './subject.ts'
+import { createSimulatedLog } from './log/simulated-log.ts'
+import type { Outcome, Schedule, Subject } from './subject.ts'
 import { runWriter, type WriterPlan } from './writer.ts'
 
 /** One seed in this number is a schedule with a slow destination. */
@@ -56,15 +57,20 @@ interface World {
  * One schedule: three processes with a relay and a writer each, until everything is quiet; then the
  * promises are checked.
  */
-export function simulate(seed: number, subject: Subject): Promise<Outcome> {
-  return seed % SLOW_EVERY === 0
+export function simulate(
+  seed: number,
+  subject: Subject,
+  schedule: Schedule = { log: false },
+): Promise<Outcome> {
+  return seed % SLOW_EVERY === 0 && !schedule.log
     ? simulateSlowDestination(seed, subject)
-    : simulateFaults(seed, subject)
+    : simulateFaults(seed, subject, schedule)
 }
 
 async function simulateFaults(
   seed: number,
   { createRelay, memoryStore }: Subject,
+  schedule: Schedule,
 ): Promise<Outcome> {
   const scheduler = createScheduler(seed)
   const ledger = createLedger(() => scheduler.now)
@@ -82,8 +88,10 @@ async function simulateFaults(
     lockWaitMs: 100_000,
     pause: () => Promise.resolve(),
   })
-  const options = relayOptions(scheduler)
+  const options = { ...relayOptions(scheduler), commitLog: schedule.log }
   const stretch = stretchOf(scheduler)
+  const drops = { chance: 0 }
+  const log = schedule.log ? createSimulatedLog(scheduler, () => drops.chance) : undefined
   const world: World = {
     scheduler,
     ledger,
@@ -94,6 +102,7 @@ async function simulateFaults(
     pauses: 0,
   }
   if (!faultFree) dealFaults(world)
+  if (schedule.log && !faultFree) drops.chance = scheduler.random() * 0.05
 
   const launch = (slot: number, generation: number): void => {
     const name = `p${slot}.${generation}`
@@ -108,6 +117,7 @@ async function simulateFaults(
         faults: storeFaults,
         options,
         stretch,
+        log,
       },
       () => {
         world.crashes++
@@ -124,6 +134,7 @@ async function simulateFaults(
       store,
       process: () => world.processes[slot] as Process,
       plan,
+      log,
     }),
   )
   let written = false
@@ -165,6 +176,7 @@ async function simulateFaults(
     crashes: world.crashes,
     pauses: world.pauses,
     dead: dead.length,
+    logged: records.filter((record) => record.logged === true).length,
   }
   return { violations, trace: ledger.trace, faultFree, counts }
 

@@ -49,7 +49,7 @@ export async function simulateSlowDestination(seed: number, subject: Subject): P
   violations.push(...violationsOf(ending))
   const records = [...ledger.records.values()]
   const publishes = records.reduce((sum, record) => sum + record.publishes, 0)
-  const counts = { messages: records.length, publishes, crashes: 0, pauses: 0, dead: 0 }
+  const counts = { messages: records.length, publishes, crashes: 0, pauses: 0, dead: 0, logged: 0 }
   return { violations, trace: ledger.trace, faultFree: true, counts }
 }
 

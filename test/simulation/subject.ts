@@ -7,6 +7,12 @@ export interface Subject {
   readonly memoryStore: typeof MemoryStore
 }
 
+/** What is not in every schedule. */
+export interface Schedule {
+  /** Writers leave publishing to a relay that reads the log of commits. */
+  readonly log: boolean
+}
+
 export interface Outcome {
   readonly violations: readonly string[]
   readonly trace: readonly string[]
@@ -17,5 +23,7 @@ export interface Outcome {
     readonly crashes: number
     readonly pauses: number
     readonly dead: number
+    /** Messages that were written for the reader of the log. */
+    readonly logged: number
   }
 }

@@ -2,6 +2,9 @@ import type { ClaimedMessage } from '../../src/core/outbox.ts'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { Ledger, Record } from './ledger.ts'
+import type { SimulatedLog } from './log/simulated-log.ts'
+import { logToken } from '../../src/core/commit-log.ts'
+import type { ExpressOffer } from '../../src/outbox/types.ts'
 import type { Process } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -12,6 +15,8 @@ export interface WriterPorts<Tx> {
   /** The process that the writer lives in, at this moment. */
   readonly process: () => Process
   readonly plan: WriterPlan
+  /** Writers leave publishing to whoever reads it. */
+  readonly log?: SimulatedLog | undefined
 }
 
 export interface WriterPlan {
@@ -43,10 +48,10 @@ export async function runWriter<Tx>(name: string, ports: WriterPorts<Tx>): Promi
 
 async function writeUnit<Tx>(
   name: string,
-  { scheduler, ledger, store, process, plan }: WriterPorts<Tx>,
+  { scheduler, ledger, store, process, plan, log }: WriterPorts<Tx>,
 ): Promise<void> {
   const here = process()
-  const offer = here.owner.alive ? here.relay.express() : undefined
+  const offer = log === undefined ? offerOf(here) : logOffer(scheduler, log)
   const records = makeRecords(name, scheduler, plan)
   const rowsOf: ClaimedMessage[] = []
   for (const record of records) ledger.records.set(record.id, record)
@@ -56,6 +61,7 @@ async function writeUnit<Tx>(
       const messages = records.map((record) =>
         messageOf(record, scheduler.chance(plan.delayed) ? scheduler.between(10, 300) : undefined),
       )
+      const writtenAt = scheduler.now
       const saved = await store.outbox.save(
         tx,
         messages,
@@ -75,6 +81,13 @@ async function writeUnit<Tx>(
             token: offer?.token ?? '',
           })
       })
+      if (log !== undefined && offer !== undefined && rowsOf.length > 0) {
+        for (const { message } of rowsOf) (ledger.records.get(message.id) as Record).logged = true
+        const { graceMs } = offer
+        log.committed({ rows: rowsOf, visibleAt: writtenAt + graceMs, graceMs })
+        // The log may tell of it before others can see it.
+        await scheduler.sleep(scheduler.between(0, scheduler.chance(0.2) ? 150 : 8))
+      }
     })
   } catch (error) {
     if (!(error instanceof RolledBack)) throw error
@@ -82,11 +95,25 @@ async function writeUnit<Tx>(
     offer?.cancel()
     return
   }
+  if (log !== undefined && rowsOf.length === records.length) return
   ledger.write(`commit ${records.map((record) => record.id).join(',')}, ${rowsOf.length} express`)
   await scheduler.sleep(scheduler.between(1, 6), here.owner)
   if (scheduler.chance(plan.commitUnknown)) offer?.cancel()
   else if (rowsOf.length > 0) offer?.dispatch(rowsOf)
   if (rowsOf.length < records.length && scheduler.chance(0.7)) here.relay.wake()
+}
+
+const offerOf = ({ owner, relay }: Process): ExpressOffer | undefined =>
+  owner.alive ? relay.express([]) : undefined
+
+/** Writers know with some delay whether somebody reads. */
+function logOffer(scheduler: Scheduler, log: SimulatedLog): ExpressOffer | undefined {
+  if (!log.followed && scheduler.chance(0.7)) return undefined
+  const digits = Math.floor(scheduler.random() * 16 ** 12)
+    .toString(16)
+    .padStart(12, '0')
+  const token = logToken(`00000000-0000-4000-8000-${digits}`)
+  return { token, graceMs: 600, dispatch: () => {}, cancel: () => {} }
 }
 
 function makeRecords(name: string, scheduler: Scheduler, plan: WriterPlan): Record[] {

@@ -171,7 +171,9 @@ async function byOwnRelay<Tx>(
   const opened = await endedBy(abortable(call.link.signal, open))
   if (opened !== 'nothing-left') return result(none, opened)
   const { storage, tally } = tallied(settings.storage as never, call.maxMessages)
-  const relay = relayOn({ ...settings, capacity: undefined }, storage, [])
+  // Nothing is committed for the log while this call alone drains.
+  const own = { ...settings.relay, commitLog: false }
+  const relay = relayOn({ ...settings, capacity: undefined, relay: own }, storage, [])
   const counts = (): Counts => tally.counts
   running.add(relay)
   let ended: Ended

@@ -7,6 +7,7 @@ import {
 } from '../../core/options.ts'
 import type { OutboxStorage, Waker } from '../../core/outbox.ts'
 import type { Savepoints, SharedUnits, Store, UnitCapacity, UnitOfWork } from '../../core/store.ts'
+import { checkCommitLog } from '../../outbox/many-stores/relays-options.ts'
 import { type RelaySettings, relaySettings } from '../../outbox/options.ts'
 import type { MersalOptions, OutboxConfig } from '../types.ts'
 
@@ -35,6 +36,8 @@ export function databaseSettings<Tx>(options: MersalOptions<Tx>): DatabaseSettin
   if (storage === undefined) checkWithoutStorage(options)
   // What belongs to the unit of work of the store belongs to no other one.
   const ours = unitOfWork === undefined ? store : undefined
+  const relay = relaySettings(outbox.relay)
+  checkCommitLog('outbox', storage === store?.outbox ? store : undefined, relay)
   return {
     store,
     unitOfWork: unitOfWork ?? store?.unitOfWork,
@@ -42,7 +45,7 @@ export function databaseSettings<Tx>(options: MersalOptions<Tx>): DatabaseSettin
     units: ours?.units,
     savepoints: ours?.savepoints,
     storage,
-    relay: relaySettings(outbox.relay),
+    relay,
     runRelay: checkBoolean('outbox.runRelay', outbox.runRelay) ?? true,
     wakers: [...(store?.wakers ?? []), ...(outbox.wakers ?? [])],
   }

@@ -38,7 +38,7 @@ export async function flush<Tx>(
   const messages = await keptMessages(savepoints, tx, captured)
   link.throwIfAborted()
   if (messages.length === 0) return nothing
-  const offer = relay.express()
+  const offer = relay.express(messages)
   const { storage } = outbox
   try {
     const options = optionsOf(offer)

@@ -69,9 +69,11 @@ async function examineStore(
   served: Served,
   waiting: Waiting,
 ): Promise<readonly Finding[]> {
-  const { store, transports } = served
+  const { store, transports, settings } = served
   const label = labelOf(loaded, served)
   const found = await attempt(store.name, async () => (await store.operations?.examine?.()) ?? [])
+  const log = settings.commitLog ? store.commitLog : undefined
+  const logged = log === undefined ? [] : await attempt('commit log', () => log.examine())
   const overview = await overviewOf(served)
   const places = placesOf(overview)
   for (const [name, transport] of transports) {
@@ -81,6 +83,7 @@ async function examineStore(
   }
   const findings = [
     ...found,
+    ...logged,
     ...(overview === undefined ? [] : examineOutbox(overview)),
     ...missingTransports(served, places),
   ]

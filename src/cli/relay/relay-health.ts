@@ -5,6 +5,7 @@ import type { MonitorParts, Readiness } from './monitor.ts'
 import type { TransportQueues } from '../../operate/queues.ts'
 import { nowAndThen } from '../../metrics/now-and-then.ts'
 import {
+  logMetrics,
   mergedMetrics,
   outboxMetrics,
   queueMetrics,
@@ -16,9 +17,11 @@ export interface Watched {
   readonly relay: ServedRelay
   /** Of its metrics: the name of its store, where there are several. */
   readonly labels: Readonly<Record<string, string>>
-  readonly store: Pick<RelayStore, 'operations' | 'outbox'>
+  readonly store: Pick<RelayStore, 'operations' | 'outbox' | 'commitLog'>
   /** How long the database may owe the relay an answer. */
   readonly patienceMs: number
+  /** It reads the commit log. Default false. */
+  readonly readsLog?: boolean
 }
 
 export interface HealthPorts {
@@ -124,16 +127,21 @@ function processMetrics({ watched, metrics, name }: HealthPorts): readonly Metri
 }
 
 function countedNowAndThen({
-  store: { operations },
+  store: { operations, commitLog },
   relay,
   labels,
+  readsLog = false,
 }: Watched): () => Promise<readonly Metric[]> {
   const count = nowAndThen(async () => {
-    const [overview, pauses] = await Promise.all([
+    const [overview, pauses, log] = await Promise.all([
       operations?.overview?.({ keys: 0 }),
       operations?.pauses?.list() ?? [],
+      readsLog ? commitLog?.condition() : undefined,
     ])
-    return overview === undefined ? [] : outboxMetrics(overview, pauses, labels)
+    return [
+      ...(overview === undefined ? [] : outboxMetrics(overview, pauses, labels)),
+      ...(log === undefined ? [] : logMetrics(log, labels)),
+    ]
   })
   // A store that cannot be opened has nothing to count.
   return () => (relay.state === 'opening' ? Promise.resolve([]) : count())

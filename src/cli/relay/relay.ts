@@ -150,11 +150,12 @@ function watchedOf(
   relays: readonly ServedRelay[],
   { config }: Loaded,
 ): readonly Watched[] {
-  return served.map(({ store, settings: { pollIntervalMs, claimMs }, name }, index) => ({
+  return served.map(({ store, settings: { pollIntervalMs, claimMs, commitLog }, name }, index) => ({
     relay: relays[index] as ServedRelay,
     labels: config.stores === undefined ? {} : { store: name },
     store,
     patienceMs: pollIntervalMs + claimMs + 5000,
+    readsLog: commitLog,
   }))
 }
 

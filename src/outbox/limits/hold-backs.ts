@@ -94,7 +94,7 @@ export function createHoldBacks(ports: HoldBackPorts): HoldBacks {
     board: ports.board,
     clock,
     onChange: ports.onPauses,
-    needed: () => settings.express || ports.held() > 0,
+    needed: () => settings.express === true || settings.commitLog || ports.held() > 0,
   })
   const shares = createShares({ ...settings, slow: () => slow.list(clock.monotonic()) })
   const slowMode = createSlowMode(ports.reports.slowMode)

@@ -6,6 +6,7 @@ import {
   type GivenTransports,
   invalidOption,
 } from '../../core/options.ts'
+import type { CommitLog } from '../../core/commit-log.ts'
 import type { StoreOperations } from '../../core/operations.ts'
 import type { OutboxStorage, Waker } from '../../core/outbox.ts'
 import type { Transport } from '../../core/transport.ts'
@@ -16,6 +17,7 @@ export interface RelayStore extends AsyncDisposable {
   readonly name: string
   readonly outbox: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'prune' | 'clock' | 'waiting'>
   readonly wakers: readonly Waker[]
+  readonly commitLog?: CommitLog
   readonly operations?: StoreOperations
   open(): Promise<void>
 }
@@ -84,8 +86,25 @@ export function servedStores<Kind extends RelayStore>(
   const served = Object.entries(stores).map(([name, given]) =>
     servedStore(`${where}.stores.${name.slice(0, 100)}`, name, given, common),
   )
+  for (const { store, settings } of served) checkCommitLog(where, store, settings)
   checkServed(served, where)
   return served
+}
+
+/** Throws `MERSAL_INVALID_OPTIONS` if the settings need a commit log and the store has none. */
+export function checkCommitLog(
+  where: string,
+  store: { readonly name: string; readonly commitLog?: CommitLog } | undefined,
+  { commitLog, express }: Pick<RelaySettings, 'commitLog' | 'express'>,
+): void {
+  if (store?.commitLog !== undefined) return
+  const field = express === 'commit-log' ? 'express' : 'commitLog'
+  if (!commitLog && express !== 'commit-log') return
+  const found = store === undefined ? 'there is no store' : `this store is '${store.name}'`
+  throw invalidOption(
+    `${where}.relay.${field}`,
+    `needs a store that has a commit log, which postgres() of mersal/postgres has; ${found}`,
+  )
 }
 
 function checkServed(served: readonly ServedStore[], where: string): void {

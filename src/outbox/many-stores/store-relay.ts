@@ -1,5 +1,6 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { type ErrorCode, MersalError } from '../../core/errors/errors.ts'
+import type { CommitLog } from '../../core/commit-log.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
@@ -64,6 +65,7 @@ export class StoreRelay {
   readonly #closing = new AbortController()
   readonly #running = Promise.withResolvers<void>()
   #janitor: Promise<void> = Promise.resolve()
+  readonly #commitLog: CommitLog | undefined
   #started = false
   #opened = false
 
@@ -73,6 +75,7 @@ export class StoreRelay {
     this.#name = name
     this.#app = alone ? surroundings.name : `${surroundings.name}/${name}`
     this.#surroundings = surroundings
+    this.#commitLog = settings.commitLog ? store.commitLog : undefined
     const newToken = (): string => uuidv7(clock.now())
     this.#relay = createRelay({
       environment: { app: this.#app, clock, random, logger, newToken },
@@ -81,6 +84,7 @@ export class StoreRelay {
       wakers: store.wakers,
       pauses: store.operations?.pauses,
       settings: { ...settings, windowBytes },
+      log: this.#commitLog,
       capacity,
     })
   }
@@ -117,7 +121,7 @@ export class StoreRelay {
     if (this.#closing.signal.aborted || this.#opened)
       throw new MersalError('MERSAL_APP_STOPPED', 'these relays have been started; create new ones')
     this.#started = true
-    const problem = await tryToOpen(this.#store)
+    const problem = await this.#open()
     if (problem === undefined) return this.#run()
     const { alone, patient, logger } = this.#surroundings
     if (alone && !(patient && mayPass(problem))) throw problem
@@ -140,6 +144,10 @@ export class StoreRelay {
     return settled
   }
 
+  async #open(): Promise<unknown> {
+    return await tryToOpen(this.#store, this.#commitLog)
+  }
+
   #run(): void {
     if (this.#closing.signal.aborted) return
     this.#opened = true
@@ -155,7 +163,7 @@ export class StoreRelay {
     const { clock, random, logger } = this.#surroundings
     for (let failures = 1; !signal.aborted; failures++) {
       await clock.sleep(backoffMs(REOPEN, failures, random), signal)
-      if (signal.aborted || (await tryToOpen(this.#store)) !== undefined) continue
+      if (signal.aborted || (await this.#open()) !== undefined) continue
       const fields = { app: this.#app, store: this.#name }
       logger.info(fields, 'the store could be opened; its relay runs')
       return this.#run()
@@ -178,9 +186,10 @@ export function mayPass(problem: unknown): boolean {
 }
 
 /** What went wrong, if anything. */
-async function tryToOpen(store: RelayStore): Promise<unknown> {
+async function tryToOpen(store: RelayStore, log: CommitLog | undefined): Promise<unknown> {
   try {
     await store.open()
+    await log?.prepare()
     return undefined
   } catch (thrown) {
     return thrown ?? new Error('the store could not be opened')

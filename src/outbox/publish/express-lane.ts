@@ -22,7 +22,10 @@ export interface ExpressPorts {
  */
 const TOKEN_MS = 1000
 
-function sharedToken({ clock, newToken }: Pick<Environment, 'clock' | 'newToken'>): () => string {
+export function sharedToken({
+  clock,
+  newToken,
+}: Pick<Environment, 'clock' | 'newToken'>): () => string {
   let token = ''
   let until = -Infinity
   return () => {

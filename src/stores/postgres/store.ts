@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
+import type { CommitLog } from '../../core/commit-log.ts'
 import type { Waker } from '../../core/outbox.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
 import { wakeHints } from '../../lib/async/wake-hints.ts'
@@ -19,7 +20,7 @@ import { postgresOperations } from './operations.ts'
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
 import { type BudgetedPool, budgetedPool } from '../../sql/postgres/pool/budgeted-pool.ts'
-import { ownPool } from '../../sql/postgres/pool/own-pool.ts'
+import { ownPool, replicationPool } from '../../sql/postgres/pool/own-pool.ts'
 import { own as ownOn, type Own } from '../../sql/postgres/pool/pool.ts'
 import { watchConnections } from '../../sql/postgres/pool/watch-connections.ts'
 import { storeTables } from './schema.ts'
@@ -27,6 +28,7 @@ import { clientSavepoints } from '../../sql/postgres/unit/savepoints.ts'
 import { catchUp } from '../../sql/postgres/sequence.ts'
 import { createBell } from './last/bell.ts'
 import { lastStatementsOf } from './last/last-statements.ts'
+import { postgresCommitLog } from './log/commit-log.ts'
 import { postgresOnce } from './once/once.ts'
 import { statements } from './statements/statements.ts'
 import { postgresSagas } from './saga/sagas.ts'
@@ -103,6 +105,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     once: postgresOnce({ schema, migrate: settings.migrate, own, session }),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs, changed: () => bell.notify() }),
+    commitLog: commitLogOf(options, settings, own),
     wakers: settings.listen ? [wakerOf(settings, pools, own, closing.signal)] : [],
     async open() {
       await migrate(own, storeTables(schema), settings.migrate)
@@ -159,6 +162,14 @@ function handlesOf({ pool, session }: PostgresOptions<unknown>): Handles {
       units: capacityOf(pool),
     },
   }
+}
+
+function commitLogOf(
+  { pool, relayPool = pool }: PostgresOptions<unknown>,
+  settings: PostgresSettings,
+  own: Own,
+): CommitLog {
+  return postgresCommitLog({ ...settings, own, replicationPool: () => replicationPool(relayPool) })
 }
 
 const channelOf = (schema: string): string => `${schema}_outbox`

@@ -5,10 +5,31 @@ import type { PostgresPool, PostgresPoolClient } from '../client.ts'
 
 /** A new connection must be ready within this time, unless the given pool says otherwise. */
 const CONNECT_MS = 15_000
+/** Shorter: a relay that cannot read the log claims meanwhile. */
+const REPLICATION_CONNECT_MS = 5000
 /** A server that answers lets its connections go at once; a frozen one never does. */
 const LONGEST_END_MS = 400
 
 type PoolMaker = new (options: object) => PostgresPool
+
+export interface OwnPoolOptions {
+  readonly most: number
+  /** The option that replaces the pool. */
+  readonly instead: string
+  /** Further settings of the pool. Default none. */
+  readonly more?: object
+}
+
+/** Its one connection can read the log of the server. No statement on it has a time limit. */
+export function replicationPool(given: PostgresPool): PostgresPool {
+  const more = {
+    replication: 'database',
+    query_timeout: 0,
+    statement_timeout: 0,
+    connectionTimeoutMillis: REPLICATION_CONNECT_MS,
+  }
+  return ownPool(given, { most: 1, instead: 'relayPool', more })
+}
 
 /**
  * A small pool of Mersal's own with the settings of the given one, so that its work goes on when
@@ -21,7 +42,7 @@ type PoolMaker = new (options: object) => PostgresPool
  */
 export function ownPool(
   given: PostgresPool,
-  { most, instead }: { readonly most: number; readonly instead: string },
+  { most, instead, more = {} }: OwnPoolOptions,
 ): PostgresPool {
   const { options } = given as unknown as { options?: object }
   if (typeof options !== 'object' || options === null) {
@@ -43,6 +64,7 @@ export function ownPool(
     keepAlive: true,
     connectionTimeoutMillis: connectionTimeoutMillis ?? CONNECT_MS,
     stream: sockets.open,
+    ...more,
   })
   pool.on('connect', (client: PostgresPoolClient) => {
     for (const listener of (given as unknown as EventEmitter).listeners('connect'))
