@@ -44,3 +44,6 @@ export const table = (head: readonly string[], rows: readonly (readonly string[]
     .join('\n')
 
 export const code = (text: string): string => (text === '' ? '' : `\`${text}\``)
+
+/** Text that is no Markdown: what looks like an element of HTML would vanish. */
+export const shown = (text: string): string => text.replaceAll('<', '\\<')

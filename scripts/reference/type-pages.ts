@@ -1,6 +1,6 @@
 import type { Exported, Member, Model } from './model.ts'
 import { type PagePlan, type PartPlan, typePages } from './plan.ts'
-import { prose } from './text.ts'
+import { prose, shown } from './text.ts'
 
 export type Refusals = ReadonlyMap<string, string | undefined>
 
@@ -85,6 +85,6 @@ function optionOf({ name, type, optional, doc }: Member, refusal: string | undef
   const error =
     refusal === undefined
       ? ''
-      : ` Error: ${code === undefined ? '' : `\`${code}\`, `}"${text ?? refusal}".`
+      : ` Error: ${code === undefined ? '' : `\`${code}\`, `}"${shown(text ?? refusal)}".`
   return prose(`${head}.${needed} ${doc}${error}`, '  ')
 }

@@ -7,7 +7,7 @@ const pagesFolder = join(site, '..')
 /** Pages must stand inside of the package, or they do not find what it has installed. */
 export function copyPages() {
   rmSync(join(site, 'pages'), { recursive: true, force: true })
-  for (const page of globSync('{.,adr,reference}/*.md', { cwd: pagesFolder }))
+  for (const page of globSync(['{.,adr,reference}/*.md', 'images/*'], { cwd: pagesFolder }))
     cpSync(join(pagesFolder, page), join(site, 'pages', page))
 }
 
