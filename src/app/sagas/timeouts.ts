@@ -78,7 +78,7 @@ const units = {
   milliseconds: 1,
 } as const satisfies Record<keyof SagaDuration, number>
 
-function durationMs(field: string, after: SagaDuration): number {
+export function durationMs(field: string, after: SagaDuration): number {
   const names = Object.keys(units) as (keyof SagaDuration)[]
   checkOptions(field, after, names)
   const bounds = { default: 0, min: 0, max: LONGEST_DELAY_MS, integer: false }
