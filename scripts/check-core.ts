@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 // Bundles what `import 'mersal'` loads, and proves that it needs nothing but Node itself.
-// Its size and 2 %. Sagas, contracts, requests, delays and tenants make a quarter of it.
+// Its size and 2 %. Sagas, contracts, requests and delays make a quarter of it.
 const limitBytes = 244_000
 
 const { metafile, outputFiles } = await build({

@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import { createTenants, event, type Tenants } from '../../src/index.ts' // in your program: 'mersal'
+import { event } from '../../src/index.ts' // in your program: 'mersal'
+import { createTenants, type Tenants } from '../../src/tenants/index.ts' // 'mersal/tenants'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts' // 'mersal/sqlite'
 
 const OrderPlaced = event<{ item: string }>('orders.placed')

@@ -33,7 +33,7 @@ export const typePages: readonly PagePlan[] = [
     file: 'tenants',
     title: 'Tenants',
     intro: 'One app over many databases or schemas. See [tenants](../tenants.md).',
-    parts: main('createTenants TenantsOptions TenantNames TenantPlace Tenants TenantStatus'),
+    parts: whole('./tenants'),
   },
   {
     file: 'sending',

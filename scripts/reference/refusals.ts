@@ -10,16 +10,9 @@ import { isMersalError } from '../../src/core/errors/errors.ts'
 import { dashboard } from '../../src/dashboard/index.ts'
 import { documents } from '../../src/documents.ts'
 import { mersal as fastify } from '../../src/fastify/index.ts'
+import { createTenants } from '../../src/tenants/index.ts'
 import { idempotency } from '../../src/http.ts'
-import {
-  command,
-  createRelays,
-  createTenants,
-  event,
-  Mersal,
-  saga,
-  stopOnSignals,
-} from '../../src/index.ts'
+import { command, createRelays, event, Mersal, saga, stopOnSignals } from '../../src/index.ts'
 import { memoryDatabase, memoryStore, memoryTransport } from '../../src/memory.ts'
 import { instrument } from '../../src/otel.ts'
 import { connectionBudget } from '../../src/postgres.ts'

@@ -22,6 +22,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/transports/queues': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
   'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
   'src/http': ['src/core', 'src/lib', 'src/app', 'src/metrics'],
+  'src/tenants': ['src/core', 'src/lib', 'src/app', 'src/outbox'],
   'src/fastify': ['src/core', 'src/lib', 'src/app', 'src/http', 'src/dashboard'],
   'src/testing': [
     'src/core',

@@ -1,9 +1,9 @@
-import { errorFields } from '../../core/errors/error-text.ts'
-import { invalidOption } from '../../core/options.ts'
-import type { Logger } from '../../core/telemetry.ts'
-import type { Clock } from '../../lib/async/clock.ts'
-import { printable } from '../../lib/text.ts'
-import { checkTenant } from '../settings/tenant.ts'
+import { errorFields } from '../core/errors/error-text.ts'
+import { invalidOption } from '../core/options.ts'
+import type { Logger } from '../core/telemetry.ts'
+import type { Clock } from '../lib/async/clock.ts'
+import { printable } from '../lib/text.ts'
+import { checkTenant } from '../app/settings/tenant.ts'
 import type { TenantNames } from './options.ts'
 
 export interface RosterPorts {

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
-import { command, Mersal } from '../../../../src/index.ts'
-import { memoryStore } from '../../../../src/memory.ts'
+import { command, Mersal } from '../../../src/index.ts'
+import { memoryStore } from '../../../src/memory.ts'
 import { openScene, Order, Placed, type Scene } from './support.ts'
 
 const until = (check: () => void | Promise<void>): Promise<void> =>

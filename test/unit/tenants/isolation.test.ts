@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test, vi } from 'vitest'
-import type { Store } from '../../../../src/core/store.ts'
+import type { Store } from '../../../src/core/store.ts'
 import { openScene, Order, type Scene, type Tx } from './support.ts'
 
 const until = (check: () => void | Promise<void>): Promise<void> =>

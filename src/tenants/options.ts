@@ -1,11 +1,11 @@
-import type { Envelope } from '../../core/messages/message.ts'
-import { checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
-import type { Store } from '../../core/store.ts'
-import { type RelaySettings, relaySettings } from '../../outbox/options.ts'
-import type { IdempotencyConfig, OutboxConfig } from '../configs.ts'
-import type { Mersal } from '../mersal.ts'
-import { appSettings, type Settings } from '../settings/settings.ts'
-import type { MersalOptions } from '../types.ts'
+import type { Envelope } from '../core/messages/message.ts'
+import { checkNumber, checkOptions, invalidOption } from '../core/options.ts'
+import type { Store } from '../core/store.ts'
+import { type RelaySettings, relaySettings } from '../outbox/options.ts'
+import type { IdempotencyConfig, OutboxConfig } from '../app/configs.ts'
+import type { Mersal } from '../app/mersal.ts'
+import { appSettings, type Settings } from '../app/settings/settings.ts'
+import type { MersalOptions } from '../app/types.ts'
 
 /** What the apps of all tenants have alike: the options of `new Mersal()`. */
 type SharedByTenants<Tx> = Omit<

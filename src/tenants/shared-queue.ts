@@ -1,11 +1,5 @@
-import type {
-  Consumption,
-  Delivery,
-  Disposition,
-  OnTrouble,
-  Transport,
-} from '../../core/transport.ts'
-import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
+import type { Consumption, Delivery, Disposition, OnTrouble, Transport } from '../core/transport.ts'
+import { type InFlight, inFlight } from '../lib/async/in-flight.ts'
 
 type OnDelivery = (delivery: Delivery) => Promise<Disposition>
 

@@ -1,5 +1,5 @@
-import type { AppState } from '../lifecycle.ts'
-import type { Mersal } from '../mersal.ts'
+import type { AppState } from '../app/lifecycle.ts'
+import type { Mersal } from '../app/mersal.ts'
 import type { TenantStatus } from './tenant.ts'
 
 /** One app for each of several tenants, which share a queue, the transports and a window. */

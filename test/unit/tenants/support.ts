@@ -1,6 +1,6 @@
-import type { Store } from '../../../../src/core/store.ts'
-import { command, createTenants, event, type Mersal, type Tenants } from '../../../../src/index.ts'
-import type { TenantsOptions } from '../../../../src/index.ts'
+import type { Store } from '../../../src/core/store.ts'
+import { command, event, type Mersal } from '../../../src/index.ts'
+import { createTenants, type Tenants, type TenantsOptions } from '../../../src/tenants/index.ts'
 import {
   memoryDatabase,
   type MemoryDatabase,
@@ -8,7 +8,7 @@ import {
   type MemoryNetwork,
   memoryStore,
   type MemoryTransaction,
-} from '../../../../src/memory.ts'
+} from '../../../src/memory.ts'
 
 export const Order = command<{ item: string }>('orders.place')
 export const Placed = event<{ item: string }>('orders.placed')
