@@ -52,6 +52,10 @@ select pg_catalog.pg_has_role(c.relowner, 'usage') or case
   else false end as allowed
 from pg_catalog.pg_class c where c.oid = '${quoteIdentifier(schema)}.outbox'::regclass`
 
+const inVainSql = (schema: string): string => `
+select c.reltuples <= 0 and pg_catalog.pg_relation_size(c.oid) > 0 as in_vain
+from pg_catalog.pg_class c where c.oid = '${quoteIdentifier(schema)}.outbox'::regclass`
+
 export function vacuum(ports: VacuumPorts): Vacuum {
   return new OwnVacuum(ports)
 }
@@ -61,6 +65,8 @@ class OwnVacuum implements Vacuum {
   readonly #closing = new AbortController()
   #dead = 0
   #sinceShrunk = 0
+  /** Vacuums in a row that were to give pages back and could not. */
+  #inVain = 0
   #notBefore = 0
   #failing = false
   #running: Promise<void> | undefined
@@ -72,11 +78,13 @@ class OwnVacuum implements Vacuum {
   deleted(count: number): void {
     this.#dead += count
     this.#sinceShrunk += count
-    this.#look(this.#ports.rows, false)
+    if (this.#dead >= this.#ports.rows) this.#start(false)
   }
 
   idle(): void {
-    this.#look(Math.max(1, this.#ports.rows / IDLE_SHARE), true)
+    const { rows } = this.#ports
+    const shrink = this.#sinceShrunk >= rows
+    if (shrink || this.#dead >= Math.max(1, rows / IDLE_SHARE)) this.#start(shrink)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -84,12 +92,11 @@ class OwnVacuum implements Vacuum {
     await this.#running
   }
 
-  #look(least: number, idle: boolean): void {
+  #start(shrink: boolean): void {
     const { rows, clock } = this.#ports
-    if (rows === 0 || this.#dead < least) return
-    if (this.#running !== undefined || this.#closing.signal.aborted) return
+    if (rows === 0 || this.#running !== undefined || this.#closing.signal.aborted) return
     if (clock.monotonic() < this.#notBefore) return
-    this.#running = this.#run(idle && this.#sinceShrunk >= rows)
+    this.#running = this.#run(shrink)
   }
 
   async #run(shrink: boolean): Promise<void> {
@@ -99,11 +106,11 @@ class OwnVacuum implements Vacuum {
     try {
       const done = await this.#vacuum(shrink)
       this.#dead -= counted
-      if (shrink) this.#sinceShrunk = 0
+      if (shrink) this.#shrunk(done !== 'in vain')
       const least = (clock.monotonic() - started) * REST_FACTOR
-      this.#rest(
-        done ? Math.min(Math.max(least, SHORTEST_REST_MS), LONGEST_REST_MS) : FAILED_REST_MS,
-      )
+      const longer = SHORTEST_REST_MS * 2 ** this.#inVain
+      const restMs = Math.min(Math.max(least, longer), LONGEST_REST_MS)
+      this.#rest(done === 'refused' ? FAILED_REST_MS : restMs)
       this.#failing = false
     } catch (cause) {
       if (!this.#closing.signal.aborted) this.#failed(cause)
@@ -111,15 +118,26 @@ class OwnVacuum implements Vacuum {
     this.#running = undefined
   }
 
-  /** Resolves to false if we may not. */
-  #vacuum(shrink: boolean): Promise<boolean> {
+  /** What could not be given back is tried again in an idle moment, and less and less often. */
+  #shrunk(done: boolean): void {
+    if (done) this.#sinceShrunk = 0
+    this.#inVain = done ? 0 : this.#inVain + 1
+  }
+
+  /**
+   * `refused`: we may not. `in vain`: the table is empty and has its pages all the same, since an
+   * old snapshot sees its rows, or somebody reads it.
+   */
+  #vacuum(shrink: boolean): Promise<'done' | 'refused' | 'in vain'> {
     const { own, schema } = this.#ports
     return own.connection(
       async (query) => {
         const { rows } = await query<{ allowed: boolean }>(allowedSql(schema))
-        if (rows[0]?.allowed !== true) return false
+        if (rows[0]?.allowed !== true) return 'refused'
         await this.#untilClosed(query.within(ANSWER_MS, vacuumSql(schema, shrink)))
-        return true
+        if (!shrink) return 'done'
+        const { rows: left } = await query<{ in_vain: boolean }>(inVainSql(schema))
+        return left[0]?.in_vain === true ? 'in vain' : 'done'
       },
       { bare: true },
     )

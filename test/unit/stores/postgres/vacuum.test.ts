@@ -7,7 +7,7 @@ import { collecting } from '../../../postgres/queue-harness.ts'
 const ROWS = 1000
 
 /** A server whose vacuum ends when the test says so. */
-function scene({ allowed = true, rows = ROWS } = {}) {
+function scene({ allowed = true, rows = ROWS, in_vain = [] as boolean[] } = {}) {
   let now = 0
   const statements: string[] = []
   const waiting: PromiseWithResolvers<unknown>[] = []
@@ -18,7 +18,10 @@ function scene({ allowed = true, rows = ROWS } = {}) {
     return answer.promise
   }
   const query = Object.assign(
-    () => Promise.resolve({ rows: [{ allowed }], rowCount: 1, command: '' }),
+    (text: string) => {
+      const row = text.includes('in_vain') ? { in_vain: in_vain.shift() ?? false } : { allowed }
+      return Promise.resolve({ rows: [row], rowCount: 1, command: '' })
+    },
     { within },
   )
   const connection: Own['connection'] = (work) => work(query as unknown as Query, {} as never)
@@ -102,6 +105,49 @@ describe('vacuuming the outbox', () => {
       'truncate off',
       'truncate on',
     ])
+  })
+
+  test('gives pages back, too, when the last rows were deleted just before a vacuum that keeps them', async () => {
+    const { vacuum, statements, settled, pass, end } = scene()
+    vacuum.deleted(ROWS)
+    await settled()
+    await end(1)
+    pass(1000)
+    vacuum.idle()
+    await settled()
+    expect(statements[1]).toContain('truncate on')
+    await end(1)
+    pass(1000)
+    vacuum.idle()
+    await settled()
+    expect(statements).toHaveLength(2)
+  })
+
+  test('tries again, less and less often, when pages could not be given back', async () => {
+    const { vacuum, statements, settled, pass, end } = scene({ in_vain: [true, true, false] })
+    vacuum.deleted(ROWS - 1)
+    vacuum.deleted(0)
+    await settled()
+    expect(statements).toEqual([])
+    vacuum.deleted(1)
+    await settled()
+    await end(1)
+    for (const restMs of [1000, 2000, 4000]) {
+      const before = statements.length
+      pass(restMs - 1)
+      vacuum.idle()
+      await settled()
+      expect(statements, `rests for ${restMs} ms`).toHaveLength(before)
+      pass(1)
+      vacuum.idle()
+      await settled()
+      expect(statements).toHaveLength(before + 1)
+      await end(1)
+    }
+    pass(600_000)
+    vacuum.idle()
+    await settled()
+    expect(statements).toHaveLength(4)
   })
 
   test('that fails warns once, and is tried again after a minute', async () => {
