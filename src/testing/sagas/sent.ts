@@ -27,7 +27,7 @@ export interface Sending {
 }
 
 /** A context without transaction, database and broker: it writes down what is sent. */
-export function createSending<Tx>(message: Envelope, tx: Tx, now: () => number): Sending {
+export function createSending(message: Envelope, tx: unknown, now: () => number): Sending {
   let sent: SagaMessage[] = []
   let afterwards: (() => unknown)[] = []
   const note =
