@@ -86,7 +86,8 @@ describe('the examples of the pages', () => {
 
 /** Whoever imports the bus or exports a configuration means a program of its own. */
 const isProgram = (code: string): boolean =>
-  /^import \{[^}]*\b(?:Mersal|createTenants)\b/m.test(code) || /^export default /m.test(code)
+  /^import \{[^}]*\b(?:Mersal|createTenants|rehearse)\b/m.test(code) ||
+  /^export default /m.test(code)
 
 /**
  * Imports first, then the names that the page takes as given, then the block. Its own names win.

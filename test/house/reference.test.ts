@@ -53,9 +53,10 @@ describe('every option', () => {
     expect(named(takesAll)).toEqual([])
   })
 
-  // What users never fill in by hand, what is a part of another type, and what needs a framework.
+  // What users never fill in by hand, what is a part of another type, what may be anything, and
+  // what needs a framework.
   const notAsked = `CrashPointsOptions EventOptions HandlesOptions MersalModuleAsyncOptions
-    MersalModuleOptions PublishOptions RouteOptions SagaReactionOptions SaveOptions SharedOptions SqliteConnectionOptions
+    MersalModuleOptions PublishOptions RehearsalOptions RouteOptions SagaReactionOptions SaveOptions SharedOptions SqliteConnectionOptions
     StoreEntry UnitOptions`.split(/\s+/)
 
   test('is asked, but for a few', () => {

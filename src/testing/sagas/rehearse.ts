@@ -1,9 +1,10 @@
 import { type Saga, type SagaPorts, handlerOf, timeoutHandlerOf } from '../../app/sagas/react.ts'
 import { collectReactions } from '../../app/sagas/reactions.ts'
 import { readState } from '../../app/sagas/state.ts'
-import { type TimeoutBody, durationMs, timeoutType } from '../../app/sagas/timeouts.ts'
+import { durationMs, timeoutType } from '../../app/sagas/timeouts.ts'
 import type { SagaDuration, SagaReactions } from '../../app/sagas/types.ts'
-import type { SagaType } from '../../app/sagas/definition.ts'
+import { type SagaType, timeoutName } from '../../app/sagas/definition.ts'
+import type { Handler } from '../../app/types.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Given } from '../../core/messages/given.ts'
 import type { Envelope, MessageType } from '../../core/messages/message.ts'
@@ -11,9 +12,10 @@ import { jsonSerializer } from '../../core/messages/serializer.ts'
 import { checkOptions } from '../../core/options.ts'
 import { silentLogger } from '../../core/telemetry.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
-import { manualClock } from '../manual-clock.ts'
-import { createInstances } from './instances.ts'
+import { type ManualClock, manualClock } from '../manual-clock.ts'
+import { createInstances, type Instances } from './instances.ts'
 import { type SagaMessage, createSending, travelled } from './sent.ts'
+import { createWaiting, type Waiting } from './waiting.ts'
 
 /** Options of `rehearse()`. */
 export interface RehearsalOptions<Tx> {
@@ -40,10 +42,6 @@ export interface SagaRehearsal<State> {
   timeouts(key: string): Readonly<Record<string, number>>
 }
 
-interface Due extends TimeoutBody {
-  readonly at: number
-}
-
 /**
  * Tries a saga alone, with the function that `app.saga` gets. States and bodies pass through their
  * schemas and through JSON as they do in an app. Throws as `app.saga`.
@@ -59,82 +57,74 @@ export function rehearse<State, Tx = unknown>(
   return rehearsalOf<State>(saga, options.tx)
 }
 
+/** A saga with its instances in memory, and a clock that stands still. */
+interface Scene {
+  readonly saga: Saga<undefined>
+  readonly ports: SagaPorts<undefined>
+  readonly tx: unknown
+  readonly clock: ManualClock
+  readonly instances: Instances
+  readonly waiting: Waiting
+}
+
 function rehearsalOf<State>(saga: Saga<undefined>, tx: unknown): SagaRehearsal<State> {
   const clock = manualClock()
   const instances = createInstances()
   const { store, current } = instances
   const ports: SagaPorts<undefined> = { app: 'rehearsal', store, logger: silentLogger, clock }
-  let waiting: readonly Due[] = []
-  const own = timeoutType(saga.type.name)
-
-  /** Handles one message: everything that it changes, or nothing. */
-  async function handle(
-    given: MessageType,
-    body: unknown,
-    handler: ReturnType<typeof handlerOf<undefined>>,
-  ): Promise<readonly SagaMessage[]> {
-    const now = (): number => clock.now()
-    const sending = createSending(envelopeOf(given, body, now()), tx, now)
-    try {
-      await handler(body, sending.context)
-    } catch (error) {
-      instances.undo()
-      throw error
-    }
-    instances.keep()
-    const isTimeout = ({ type }: SagaMessage): boolean => type === own.name
-    const asked = sending.sent.filter(isTimeout).map(({ body: of, options }) => ({
-      ...(of as TimeoutBody),
-      at: clock.monotonic() + (options['delayMs'] as number),
-    }))
-    waiting = [...waiting, ...asked].filter(isWanted).toSorted((left, right) => left.at - right.at)
-    for (const work of sending.afterwards) await work()
-    return sending.sent.filter((message) => !isTimeout(message))
-  }
-
-  const isWanted = ({ key, instance, name, number }: Due): boolean => {
-    const kept = current.get(key)
-    return kept?.id === instance && numbersOf(kept.timeouts)[name] === number
-  }
-
-  async function fire(due: Due): Promise<readonly SagaMessage[]> {
-    const { at: _, ...body } = due
-    waiting = waiting.filter((other) => other !== due)
-    return handle(own, body, timeoutHandlerOf(ports, saga) as never)
-  }
-
+  const waiting = createWaiting(current)
+  const scene: Scene = { saga, ports, tx, clock, instances, waiting }
   return {
     async receives(given, body) {
       const reaction = saga.reactions.messages.find(({ type }) => type.name === given?.name)
       if (reaction === undefined) throw unlisted(saga, given)
       const received = await travelled(reaction.type, body)
-      return handle(reaction.type, received, handlerOf(ports, saga, reaction))
+      return handle(scene, reaction.type, received, handlerOf(ports, saga, reaction))
     },
-    async passes(duration) {
-      const until = clock.monotonic() + durationMs('passes()', duration)
-      const sent: SagaMessage[] = []
-      for (let next = waiting[0]; next !== undefined && next.at <= until; next = waiting[0]) {
-        await clock.advance(Math.max(0, next.at - clock.monotonic()))
-        sent.push(...(await fire(next)))
-      }
-      await clock.advance(until - clock.monotonic())
-      return sent
-    },
+    passes: async (duration) => pass(scene, durationMs('passes()', duration)),
     async state(key) {
       const kept = current.get(key)
       return kept === undefined ? undefined : ((await readState(saga.type, kept)) as State)
     },
-    timeouts: (key) =>
-      Object.fromEntries(
-        waiting
-          .filter((due) => due.key === key)
-          .map(({ name, at }) => [name, at - clock.monotonic()]),
-      ),
+    timeouts: (key) => waiting.of(key, clock.monotonic()),
   }
 }
 
-const numbersOf = (timeouts: string): Readonly<Record<string, number>> =>
-  (JSON.parse(timeouts) as { readonly numbers: Readonly<Record<string, number>> }).numbers
+/** Handles one message: everything that it changes, or nothing. */
+async function handle(
+  { saga, tx, clock, instances, waiting }: Scene,
+  type: MessageType,
+  body: unknown,
+  handler: Handler<unknown, undefined>,
+): Promise<readonly SagaMessage[]> {
+  const now = (): number => clock.now()
+  const sending = createSending(envelopeOf(type, body, now()), tx, now)
+  try {
+    await handler(body, sending.context)
+  } catch (error) {
+    instances.undo()
+    throw error
+  }
+  instances.keep()
+  const isTimeout = (message: SagaMessage): boolean => message.type === timeoutName(saga.type.name)
+  waiting.add(sending.sent.filter(isTimeout), clock.monotonic())
+  for (const work of sending.afterwards) await work()
+  return sending.sent.filter((message) => !isTimeout(message))
+}
+
+async function pass(scene: Scene, ms: number): Promise<readonly SagaMessage[]> {
+  const { saga, ports, clock, waiting } = scene
+  const until = clock.monotonic() + ms
+  const handler = timeoutHandlerOf(ports, saga) as Handler<unknown, undefined>
+  const sent: SagaMessage[] = []
+  for (let next = waiting.next(until); next !== undefined; next = waiting.next(until)) {
+    const { at, ...body } = next
+    await clock.advance(Math.max(0, at - clock.monotonic()))
+    sent.push(...(await handle(scene, timeoutType(saga.type.name), body, handler)))
+  }
+  await clock.advance(until - clock.monotonic())
+  return sent
+}
 
 function envelopeOf(type: MessageType, body: unknown, now: number): Envelope {
   return { id: uuidv7(now), type: type.name, headers: {}, body: jsonSerializer.encode(body) }
