@@ -21,10 +21,20 @@ function install(source: string, into: string): void {
       cpSync(join(source, file), join(fresh, file))
     const { code, text } = run(fresh, 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
     if (code !== 0) throw new Error(`the tools of ${source} cannot be installed:\n${text}`)
-    renameSync(fresh, into)
+    moveUnlessThere(fresh, into)
   } catch (error) {
     rmSync(fresh, { recursive: true, force: true })
     throw error
+  }
+}
+
+/** Several files need the same tools, and may fetch them at the same time: the first one wins. */
+function moveUnlessThere(fresh: string, into: string): void {
+  try {
+    renameSync(fresh, into)
+  } catch (error) {
+    if (!existsSync(into)) throw error
+    rmSync(fresh, { recursive: true, force: true })
   }
 }
 
