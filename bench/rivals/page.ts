@@ -135,8 +135,8 @@ export function page(): string {
 
 ## The same troubles
 
-Each library was run as its documentation says, in processes that were killed or cut off at the same
-points. **Bold** is what was lost, invented, stuck or out of order. Run on ${day(result.at)} with
+Each library was run as its documentation says, once for each cell, in processes that were killed or
+cut off at the same points. **Bold** is what was lost, invented, stuck or out of order. Run on ${day(result.at)} with
 PostgreSQL 15, RabbitMQ 3.10 and Redis 7.0, on this machine:
 ${result.machine}.
 It was busy with other work, so read "after 9 s" as "by itself".

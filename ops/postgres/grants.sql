@@ -1,6 +1,6 @@
--- The rights of mersal_app and mersal_relay. With keepSentMs the relay makes a table for each day: then
--- it has to be a member of mersal_migrator. Run this as mersal_migrator after each `mersal migrate`;
--- repeating it changes nothing.
+-- The rights of mersal_app and mersal_relay. With keepSentMs the relay makes a table for each day:
+-- then it has to be a member of mersal_migrator. Run this as mersal_migrator after each
+-- `mersal migrate`; repeating it changes nothing.
 
 grant usage on schema mersal to mersal_app, mersal_relay;
 grant select on mersal.migration to mersal_app, mersal_relay;

@@ -1,10 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { keepFirst } from '../keep-first.ts'
 import { freePort } from './postgres.ts'
 import { type ServerProgram, startServer } from './program.ts'
 
@@ -45,8 +46,7 @@ async function fetched(): Promise<string> {
     const child = spawn('mvn', goal, { cwd: folder, stdio: 'ignore', timeout: LONGEST_FETCH_MS })
     await once(child, 'exit')
     if (child.exitCode !== 0) throw new Error(`mvn cannot fetch Apache Kafka ${VERSION}`)
-    // Another process may have been faster.
-    if (!isFetched()) renameSync(target, jars)
+    keepFirst(target, jars)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,15 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import {
-  existsSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { keepFirst } from '../keep-first.ts'
 
 /** A program, and the arguments that come before its own. */
 export interface ServerCommand {
@@ -74,8 +67,7 @@ function fetchInto(target: string): void {
     run(folder, 'apt-get', ...apt, 'download', '-qq', ...packages)
     for (const file of globSync('*.deb', { cwd: folder }))
       run(folder, 'dpkg', '-x', file, join(folder, 'root'))
-    // Somebody else may have been faster.
-    if (!existsSync(target)) renameSync(join(folder, 'root'), target)
+    keepFirst(join(folder, 'root'), target)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -24,10 +24,10 @@ export type Hand = (tenant: string, delivery: Delivery) => Promise<Disposition> 
 
 /** How long a delivery stays in hand while its tenant is opened, in milliseconds. */
 const OPENING_MS = 2000
-/** Of one tenant wait so many times as may run, at least and at most. */
+/** Messages of one tenant that may wait in memory: at least, and at most. */
 const LEAST_SHARE = 20
 const MOST_SHARE = 500
-/** So many tenants may fill their shares. */
+/** Tenants that may fill their shares at the same time. */
 const GROUPS_IN_ROOM = 5
 const MOST_ROOM = 1000
 

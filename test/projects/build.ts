@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -33,13 +33,7 @@ export function build(into: string): void {
   if (!existsSync(kept)) {
     const own = mkdtempSync(`${kept}-`)
     compile(own)
-    try {
-      renameSync(own, kept)
-    } catch (error) {
-      // Another file of tests was first.
-      if (!existsSync(kept)) throw error
-      rmSync(own, { recursive: true })
-    }
+    keepFirst(own, kept)
   }
   cpSync(kept, into, { recursive: true })
 }

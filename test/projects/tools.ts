@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { keepFirst } from '../../scripts/keep-first.ts'
 import { root, run } from './package.ts'
 
 /** Where the tools of a test project are, once they have been installed for this lockfile. */
@@ -21,20 +22,10 @@ function install(source: string, into: string): void {
       cpSync(join(source, file), join(fresh, file))
     const { code, text } = run(fresh, 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
     if (code !== 0) throw new Error(`the tools of ${source} cannot be installed:\n${text}`)
-    moveUnlessThere(fresh, into)
+    keepFirst(fresh, into)
   } catch (error) {
     rmSync(fresh, { recursive: true, force: true })
     throw error
-  }
-}
-
-/** Several files need the same tools, and may fetch them at the same time: the first one wins. */
-function moveUnlessThere(fresh: string, into: string): void {
-  try {
-    renameSync(fresh, into)
-  } catch (error) {
-    if (!existsSync(into)) throw error
-    rmSync(fresh, { recursive: true, force: true })
   }
 }
 

@@ -10,7 +10,7 @@ import { type Counts, since, type Tally, tallied } from './tally.ts'
 /** Bounds of `drain()`. */
 export interface DrainOptions {
   /**
-   * Ends it after so many messages were published, given up or refused, from 1 on. Default: no
+   * Ends the call when this number of messages was published or given up, from 1 on. Default: no
    * such bound. Tries to destinations that are away do not count.
    */
   readonly maxMessages?: number
@@ -82,7 +82,7 @@ const LAST_MS = 1000
 
 /** Reasons with which a call ends well. */
 const reached = {
-  'max-messages': new Error('so many messages have been published as were asked for'),
+  'max-messages': new Error('the number of messages that was asked for has left'),
   deadline: new Error('the deadline has come'),
 } as const
 

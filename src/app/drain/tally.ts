@@ -25,8 +25,8 @@ export type RelayStorage = Pick<
 >
 
 /**
- * The storage, with a tally of what a relay does with it. `most`: so many messages at most are
- * taken and settled. One that is given back unharmed, because its destination is away or its key is
+ * The storage, with a tally of what a relay does with it. `most`: the largest number of messages
+ * that are taken and settled. One that is given back unharmed, because its destination is away or its key is
  * held up, makes room for another one.
  */
 export function tallied(

@@ -14,7 +14,7 @@ export interface Capacity {
   next(batchSize: number): number
   /** Rows that there is room for, whether that is enough for a claim of `batchSize` or not. */
   free(batchSize: number): number
-  /** Whether it may take so many more, past any claim, that its own process has committed. */
+  /** Whether it may take `more` rows that its own process has committed, without a claim. */
   lane(held: number, more: number): boolean
   /** What it has in hand, with what a claim under way may bring. Told at every change. */
   holds(count: number): void
@@ -78,7 +78,7 @@ export function shareCapacity({
 }
 
 export interface ChangingCapacityPorts {
-  /** How large the window of so many relays is. */
+  /** Size of the window for this number of relays. */
   readonly windowOf: (relays: number) => number
   /** Monotonic, in milliseconds. */
   readonly now: () => number

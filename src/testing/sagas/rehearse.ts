@@ -28,13 +28,14 @@ export interface SagaRehearsal<State> {
   /**
    * Hands a message to the saga and returns what it sent, without its timeouts. If it throws,
    * nothing has changed. Throws what the saga throws, `MERSAL_UNKNOWN_TYPE` for a type that it does
-   * not list, `MERSAL_INVALID_BODY`, and `MERSAL_REJECTED` for what would become a dead letter.
+   * not list, `MERSAL_INVALID_BODY`, and `MERSAL_REJECTED` for what would become a dead letter. Work
+   * of `afterCommit` comes last: if that throws, everything else has changed.
    */
   receives<Body>(
     type: MessageType<'command' | 'event', Body>,
     body: Given<Body>,
   ): Promise<readonly SagaMessage[]>
-  /** Lets so much time go by. Timeouts that are over fire in their order; returns what they sent. */
+  /** Moves the time on. Timeouts that are over fire in their order; returns what they sent. */
   passes(duration: SagaDuration): Promise<readonly SagaMessage[]>
   /** State of the instance with this key; undefined if there is none. */
   state(key: string): Promise<State | undefined>

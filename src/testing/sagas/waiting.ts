@@ -1,3 +1,4 @@
+import { readPending } from '../../app/sagas/pending.ts'
 import type { TimeoutBody } from '../../app/sagas/timeouts.ts'
 import type { SagaInstance } from '../../core/records/sagas.ts'
 import type { SagaMessage } from './sent.ts'
@@ -21,7 +22,7 @@ export function createWaiting(instances: ReadonlyMap<string, SagaInstance>): Wai
   let waiting: readonly Due[] = []
   const isWanted = ({ key, instance, name, number }: Due): boolean => {
     const kept = instances.get(key)
-    return kept?.id === instance && numbersOf(kept.timeouts)[name] === number
+    return kept?.id === instance && readPending(kept).numbers.get(name) === number
   }
   return {
     add(asked, now) {
@@ -43,6 +44,3 @@ export function createWaiting(instances: ReadonlyMap<string, SagaInstance>): Wai
       ),
   }
 }
-
-const numbersOf = (timeouts: string): Readonly<Record<string, number>> =>
-  (JSON.parse(timeouts) as { readonly numbers: Readonly<Record<string, number>> }).numbers

@@ -11,7 +11,7 @@ interface Seen {
   readonly since: number
 }
 
-/** Records of those that are silent for so many times longer than it takes are removed. */
+/** A record is removed when its process was silent for this multiple of the time for it. */
 const FORGOTTEN_AFTER = 10
 
 /**
