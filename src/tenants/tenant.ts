@@ -151,8 +151,19 @@ export class Tenant<Tx> {
       this.#store = place.store
       return place
     } catch (error) {
-      if (signal.aborted) void making.then(closePlace).catch(() => undefined)
+      if (signal.aborted) void this.#closeLate(making)
       throw error
+    }
+  }
+
+  /** What was made for a tenant that was closed meanwhile. If it was not made, nothing is left. */
+  async #closeLate(making: Promise<TenantPlace<Tx>>): Promise<void> {
+    const place = await making.catch(() => undefined)
+    try {
+      if (place !== undefined) await closePlace(place)
+    } catch (error) {
+      const fields = { ...this.#fields, ...errorFields(error) }
+      this.#ports.settings.logger.warn(fields, 'the store of the tenant could not be closed')
     }
   }
 

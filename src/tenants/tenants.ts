@@ -231,7 +231,7 @@ class TenantsOfApp<Tx> implements Tenants<Tx> {
       if (!this.#tenants.has(name))
         void this.#tenant(name)
           .open()
-          .catch(() => undefined)
+          .catch(() => undefined) // it is logged, and tried again
     for (const name of this.#tenants.keys())
       if (!this.#roster.has(name))
         void this.#close(name, this.#settings.stopGraceMs).catch((error: unknown) =>

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { keepFirst } from '../../scripts/keep-first.ts'
 
 const root = resolve(fileURLToPath(new URL('../..', import.meta.url)))
 

@@ -94,6 +94,7 @@ export class OrderedConsumer implements Reader {
     await Promise.all([...this.#sessions.keys()].map((part) => this.#leave(part)))
     await Promise.all(this.#leaving.values())
     this.#parts.topology.ordered.delete(this.queue)
+    // Without a connection nobody is told; then the others notice it after `silentMs`.
     if (!this.#forced.signal.aborted) await this.#members.leave().catch(() => {})
   }
 
