@@ -1,7 +1,8 @@
 import { type Body, jsonOf } from '../messages.ts'
 import { loadPeer } from './load.ts'
 
-interface Instance {
+/** A bus that was built. */
+export interface Instance {
   initialize(): Promise<void>
   start(): Promise<void>
   send(command: object): Promise<void>
@@ -27,7 +28,9 @@ export interface Bus extends AsyncDisposable {
 }
 
 const NAME = 'bench/happened'
-const quiet = (): object =>
+
+/** A logger that says nothing. */
+export const quiet = (): object =>
   Object.fromEntries(
     ['debug', 'trace', 'info', 'warn', 'error', 'fatal'].map((level) => [level, () => {}]),
   )

@@ -3,12 +3,17 @@ import type { Client, PoolClient } from 'pg'
 import { bodySql, type Body, jsonOf } from '../messages.ts'
 import { loadPeer } from './load.ts'
 
-interface Message {
-  readonly payload: Body
+/** A message as a handler gets it. */
+export interface Message<Payload> {
+  readonly id: string
+  readonly payload: Payload
 }
 
+/** Which table of the library. */
+export type Box = 'outbox' | 'inbox'
+
 interface Setup {
-  readonly outboxOrInbox: 'outbox'
+  readonly outboxOrInbox: Box
   readonly database: string
   readonly schema: string
   readonly table: string
@@ -16,8 +21,8 @@ interface Setup {
   readonly nextMessagesName: string
 }
 
-/** What the benchmark uses of pg-transactional-outbox. */
-interface PgTransactionalOutbox {
+/** What is used here of pg-transactional-outbox. */
+export interface PgTransactionalOutbox<Payload> {
   readonly DatabaseSetup: Readonly<
     Record<
       'dropAndCreateTable' | 'createPollingFunction' | 'setupPollingIndexes',
@@ -30,23 +35,26 @@ interface PgTransactionalOutbox {
   ) => (message: object, client: object) => Promise<void>
   readonly initializePollingMessageListener: (
     config: object,
-    handler: { handle(message: Message): Promise<void> },
+    handler: { handle(message: Message<Payload>, client: PoolClient): Promise<void> },
     logger: object,
   ) => readonly [shutdown: () => Promise<void>]
   readonly getDisabledLogger: () => object
 }
 
-const setup: Setup = {
-  outboxOrInbox: 'outbox',
+/** Where the table of a box and what belongs to it stand. */
+export const setupOf = (box: Box): Setup => ({
+  outboxOrInbox: box,
   database: 'postgres',
   schema: 'pto',
-  table: 'outbox',
+  table: box,
   listenerRole: 'postgres',
-  nextMessagesName: 'next_outbox_messages',
-}
+  nextMessagesName: `next_${box}_messages`,
+})
 
-const library = (): Promise<PgTransactionalOutbox> =>
-  loadPeer<PgTransactionalOutbox>('pg-transactional-outbox')
+const setup = setupOf('outbox')
+
+const library = (): Promise<PgTransactionalOutbox<Body>> =>
+  loadPeer<PgTransactionalOutbox<Body>>('pg-transactional-outbox')
 
 /** Its table of unprocessed messages, for a look at what is left. */
 export const unprocessed = 'pto.outbox where processed_at is null'

@@ -1,15 +1,10 @@
 import { connect } from 'amqplib'
 import { Pool } from 'pg'
+import { type Instance, quiet } from '../../peers/bus-core.ts'
 import { loadPeer } from '../../peers/load.ts'
 import { type Library, type Opened, type Ports, transaction } from '../candidate.ts'
 import type { Body } from '../plan.ts'
 
-interface Instance {
-  initialize(): Promise<void>
-  start(): Promise<void>
-  send(command: object): Promise<void>
-  dispose(): Promise<void>
-}
 interface Configuration {
   withTransport(transport: object): Configuration
   withLogger(factory: () => object): Configuration
@@ -21,10 +16,6 @@ interface Configuration {
 
 const NAME = 'rivals/happened'
 const QUEUE = 'rivals'
-const quiet = (): object =>
-  Object.fromEntries(
-    ['debug', 'trace', 'info', 'warn', 'error', 'fatal'].map((level) => [level, () => {}]),
-  )
 
 async function configured({ rabbitmq }: Ports): Promise<{
   readonly configuration: Configuration

@@ -2,6 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { Pool, type PoolClient } from 'pg'
 import { loadPeer } from '../../peers/load.ts'
 import {
+  type Box,
+  type Message,
+  type PgTransactionalOutbox,
+  setupOf,
+} from '../../peers/pg-transactional-outbox.ts'
+import {
   type Library,
   type Opened,
   type Ports,
@@ -10,51 +16,7 @@ import {
 } from '../candidate.ts'
 import type { Body } from '../plan.ts'
 
-interface Message {
-  readonly id: string
-  readonly payload: Body
-}
-
-type Box = 'outbox' | 'inbox'
-
-interface Setup {
-  readonly outboxOrInbox: Box
-  readonly database: string
-  readonly schema: string
-  readonly table: string
-  readonly listenerRole: string
-  readonly nextMessagesName: string
-}
-
-interface PgTransactionalOutbox {
-  readonly DatabaseSetup: Readonly<
-    Record<
-      'dropAndCreateTable' | 'createPollingFunction' | 'setupPollingIndexes',
-      (setup: Setup) => string
-    >
-  >
-  readonly initializeMessageStorage: (
-    config: object,
-    logger: object,
-  ) => (message: object, client: object) => Promise<void>
-  readonly initializePollingMessageListener: (
-    config: object,
-    handler: { handle(message: Message, client: PoolClient): Promise<void> },
-    logger: object,
-  ) => readonly [shutdown: () => Promise<void>]
-  readonly getDisabledLogger: () => object
-}
-
-const setup = (box: Box): Setup => ({
-  outboxOrInbox: box,
-  database: 'postgres',
-  schema: 'pto',
-  table: box,
-  listenerRole: 'postgres',
-  nextMessagesName: `next_${box}_messages`,
-})
-
-async function prepare(pool: Pool, { DatabaseSetup }: PgTransactionalOutbox): Promise<void> {
+async function prepare(pool: Pool, { DatabaseSetup }: PgTransactionalOutbox<Body>): Promise<void> {
   const { rows } = await pool.query(`select to_regclass('pto.inbox') is not null as there`)
   if ((rows[0] as { there: boolean }).there) return
   for (const box of ['outbox', 'inbox'] as const)
@@ -63,7 +25,7 @@ async function prepare(pool: Pool, { DatabaseSetup }: PgTransactionalOutbox): Pr
       'createPollingFunction',
       'setupPollingIndexes',
     ] as const)
-      await pool.query(DatabaseSetup[make](setup(box)))
+      await pool.query(DatabaseSetup[make](setupOf(box)))
 }
 
 /**
@@ -72,7 +34,7 @@ async function prepare(pool: Pool, { DatabaseSetup }: PgTransactionalOutbox): Pr
  */
 async function open(ports: Ports): Promise<Opened> {
   const { database, watch } = ports
-  const library = await loadPeer<PgTransactionalOutbox>('pg-transactional-outbox')
+  const library = await loadPeer<PgTransactionalOutbox<Body>>('pg-transactional-outbox')
   const { initializeMessageStorage, initializePollingMessageListener, getDisabledLogger } = library
   const pool = new Pool({ connectionString: database, max: 8 })
   pool.on('connect', watch)
@@ -87,7 +49,7 @@ async function open(ports: Ports): Promise<Opened> {
   const watched = new WeakSet<PoolClient>()
   const listen = (
     box: Box,
-    handle: (message: Message, client: PoolClient) => Promise<void>,
+    handle: (message: Message<Body>, client: PoolClient) => Promise<void>,
   ): void => {
     const [shutdown] = initializePollingMessageListener(
       {

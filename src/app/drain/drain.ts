@@ -10,8 +10,8 @@ import { type Counts, since, type Tally, tallied } from './tally.ts'
 /** Bounds of `drain()`. */
 export interface DrainOptions {
   /**
-   * Ends the call when this number of messages was published or given up, from 1 on. Default: no
-   * such bound. Tries to destinations that are away do not count.
+   * Ends the call when this number of messages was published, given up or refused, from 1 on.
+   * Default: no such bound. Tries to destinations that are away do not count.
    */
   readonly maxMessages?: number
   /**

@@ -26,8 +26,8 @@ export type RelayStorage = Pick<
 
 /**
  * The storage, with a tally of what a relay does with it. `most`: the largest number of messages
- * that are taken and settled. One that is given back unharmed, because its destination is away or its key is
- * held up, makes room for another one.
+ * that are taken and settled. One that is given back unharmed, because its destination is away or
+ * its key is held up, makes room for another one.
  */
 export function tallied(
   storage: RelayStorage,

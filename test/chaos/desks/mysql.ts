@@ -4,6 +4,7 @@ import type { MysqlConnection } from '../../../src/mysql.ts'
 import { systemClock } from '../../../src/lib/async/clock.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { now } from '../history.ts'
+import { inTransaction } from '../../mysql/transaction.ts'
 import { CLAIM_MS, type MysqlAddress, type WorkerPlan } from '../plan.ts'
 import type { SourceOfProcess } from '../source.ts'
 import type { Desk } from './desk.ts'
@@ -61,19 +62,7 @@ export async function openMysql(
     async effect(tx, id, digest) {
       await tx.execute('insert into effects (id, digest) values (?, ?)', [id, digest])
     },
-    async foreign(work) {
-      const connection = await pool.getConnection()
-      let whole = false
-      try {
-        await connection.beginTransaction()
-        await work(connection)
-        await connection.commit()
-        whole = true
-      } finally {
-        if (whole) connection.release()
-        else connection.destroy()
-      }
-    },
+    foreign: (work) => inTransaction(pool, 'commit', work),
     async [Symbol.asyncDispose]() {
       await pool.end()
     },

@@ -1,5 +1,6 @@
-import { createPool, type Pool, type PoolConnection, type RowDataPacket } from 'mysql2/promise'
+import { createPool, type PoolConnection, type RowDataPacket } from 'mysql2/promise'
 import { mysql, type MysqlConnection } from '../../../src/mysql.ts'
+import { inTransaction } from '../../mysql/transaction.ts'
 import type { WorkerPlan } from '../plan.ts'
 import { type Desk, type DeskOptions, keepSentMs } from './desk.ts'
 
@@ -38,29 +39,11 @@ export function mysqlDesk(plan: WorkerPlan, { migrate }: DeskOptions): Desk<Mysq
       )
       return rows.length > 0
     },
-    foreign: (end, work) => foreign(pool, end, work),
+    foreign: (end, work) => inTransaction(pool, end, work),
     isTaken: (error) => (error as { errno?: unknown }).errno === DUPLICATE,
     async close() {
       await store[Symbol.asyncDispose]()
       await pool.end()
     },
-  }
-}
-
-async function foreign(
-  pool: Pool,
-  end: 'commit' | 'rollback',
-  work: (tx: MysqlConnection) => Promise<void>,
-): Promise<void> {
-  const connection = await pool.getConnection()
-  let whole = false
-  try {
-    await connection.beginTransaction()
-    await work(connection)
-    await connection[end]()
-    whole = true
-  } finally {
-    if (whole) connection.release()
-    else connection.destroy()
   }
 }
