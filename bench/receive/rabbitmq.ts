@@ -42,7 +42,11 @@ export function fromRabbit(
   return [
     candidate('consumer with a business row', bareConsumer(false)),
     candidate('consumer with an inbox row and a business row', bareConsumer(true)),
-    candidate('Mersal', mersalConsumer({ concurrency: CONCURRENCY, batch: 1 })),
+    candidate('Mersal', mersalConsumer(ALONE)),
+    candidate(
+      'Mersal, twice as many fetched as handled',
+      mersalConsumer({ ...ALONE, prefetch: 2 * CONCURRENCY }),
+    ),
     ...(together
       ? [candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER))]
       : []),
@@ -116,13 +120,21 @@ function bareConsumer(inbox: boolean): Receive {
     )
 }
 
-function mersalConsumer({ concurrency, batch }: { concurrency: number; batch: number }): Receive {
+const ALONE = { concurrency: CONCURRENCY, batch: 1 }
+
+interface Amounts {
+  readonly concurrency: number
+  readonly batch: number
+  readonly prefetch?: number
+}
+
+function mersalConsumer({ concurrency, batch, ...fetching }: Amounts): Receive {
   return async ({ pool, rabbit, queue, count }, stack) => {
     const app = stack.use(
       new Mersal({
         name: queue,
         store: postgresStore({ pool, schema: 'bench', migrate: 'check' }),
-        transport: rabbitmq({ url: rabbit.url }),
+        transport: rabbitmq({ url: rabbit.url, ...fetching }),
         receive: { concurrency },
       }),
     )

@@ -123,6 +123,7 @@ const fields: readonly Field[] = [
     500_000_000,
   ],
   ['memoryStore.lockWaitMs', (lockWaitMs) => memoryStore({ lockWaitMs }), 0, 3_600_000],
+  ['rabbitmq.prefetch', (prefetch) => rabbitmq({ url: 'amqp://h', prefetch }), 1, 10_000],
   [
     'rabbitmq.heartbeatSeconds',
     (heartbeatSeconds) => rabbitmq({ url: 'amqp://h', heartbeatSeconds }),

@@ -54,6 +54,12 @@ export interface RabbitOptions {
    * 1 to 256, and the same for all processes for the life of the queue. Default 16.
    */
   readonly partitions?: number
+  /**
+   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
+   * a free hand, so that no hand waits for the broker. When a process dies, each of them counts as
+   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
+   */
+  readonly prefetch?: number
   /** Topic exchange of all events. Default 'mersal.events'. */
   readonly eventsExchange?: string
   /**
@@ -94,6 +100,8 @@ export interface RabbitSettings {
   readonly queueArguments: Readonly<Record<string, string | number | boolean>>
   readonly singleActiveConsumer: boolean
   readonly partitions: number
+  /** 0: as many as are handled at a time. */
+  readonly prefetch: number
   readonly eventsExchange: string
   readonly discardUnroutedEvents: boolean
   readonly bundles: BundleSettings | undefined
@@ -114,6 +122,7 @@ const known = [
   'queueArguments',
   'singleActiveConsumer',
   'partitions',
+  'prefetch',
   'eventsExchange',
   'eventsWithoutSubscribers',
   'bundles',
@@ -202,6 +211,7 @@ export function rabbitSettings(given: RabbitOptions): RabbitSettings {
       min: 1,
       max: 256,
     }),
+    prefetch: checkNumber('rabbitmq.prefetch', given.prefetch, { default: 0, min: 1, max: 10_000 }),
     eventsExchange: checkExchange(given.eventsExchange),
     discardUnroutedEvents: unrouted === 'discard',
     bundles: checkBundles(given.bundles, maxMessageBytes),

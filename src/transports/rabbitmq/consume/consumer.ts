@@ -143,7 +143,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #listen(channel: Channel, concurrency: number, lost: AbortSignal): Promise<void> {
-    await channel.prefetch(concurrency)
+    await channel.prefetch(Math.max(concurrency, this.#parts.settings.prefetch))
     const slots = createSlots(concurrency, lost, this.#stopping.signal)
     const answers = createAnswers(channel, lost)
     // One for all deliveries of the channel, which are lost together.
