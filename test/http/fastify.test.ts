@@ -51,7 +51,8 @@ describe('mersal/fastify', () => {
   test('starts the app before the server listens, and stops it after the last request and before what was registered earlier', async () => {
     using shop = openShop()
     await using watch = await listen(shop.folder.file('broker.db'))
-    const web = Fastify()
+    // The client keeps its connection, and Fastify waits for it: for 72 s by itself.
+    const web = Fastify({ keepAliveTimeout: 100 })
     const steps: string[] = []
     web.addHook('onClose', async () => void steps.push(`earlier plugin: ${shop.app.state}`))
     await web.register(mersal, { app: shop.app })
