@@ -11,7 +11,7 @@ import { Receiver } from './receive/receiver.ts'
 import { storeGate } from './receive/store-away/probe.ts'
 import { Subscriptions } from './receive/subscriptions.ts'
 import { type Outcomes, outcomes } from './requests/outcome.ts'
-import { refusing } from './requests/replying.ts'
+import { type Refuse, refusing } from './requests/replying.ts'
 import { Requests } from './requests/requests.ts'
 import { Runtime } from './runtime.ts'
 import { type AppSenders, appSenders } from './send/app-senders.ts'
@@ -111,6 +111,13 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   }
 }
 
+/** Tells askers that their requests were given up, also where no app is there for the message. */
+export function refusalsOf<Tx>(settings: Settings<Tx>): Refuse {
+  const routing = routingOf(settings, { get: () => undefined })
+  const { signal } = new AbortController()
+  return refusing(sendPorts(settings, routing, { wake: () => {} }, undefined, signal))
+}
+
 /** Opens the store once, and what sagas keep there. */
 function opening<Tx>(
   { store, relay, runRelay }: Settings<Tx>,
@@ -128,7 +135,7 @@ function opening<Tx>(
   }
 }
 
-function routingOf<Tx>(settings: Settings<Tx>, handlers: Handlers<Tx>): RoutingFacts {
+function routingOf<Tx>(settings: Settings<Tx>, handlers: Pick<Handlers<Tx>, 'get'>): RoutingFacts {
   return {
     ownQueue: settings.sendOnly ? undefined : settings.name,
     routes: settings.routes,
@@ -140,7 +147,7 @@ function routingOf<Tx>(settings: Settings<Tx>, handlers: Handlers<Tx>): RoutingF
 function sendPorts<Tx>(
   settings: Settings<Tx>,
   routing: RoutingFacts,
-  relay: AppRelay,
+  relay: Pick<AppRelay, 'wake'>,
   outbox: AppOutbox<Tx> | undefined,
   closing: AbortSignal,
 ): SendPorts<Tx> {

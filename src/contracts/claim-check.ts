@@ -20,7 +20,7 @@ export interface ClaimCheckOptions {
    * letter. From 1 to 3,650. Default 30.
    */
   readonly keepDays?: number
-  /** A larger body is not fetched. From 1 byte to 1 GiB. Default 256 MiB. */
+  /** A larger body is neither sent nor fetched. From 1 byte to 1 GiB. Default 256 MiB. */
   readonly largestBytes?: number
   /**
    * How long one call of the store may take, in milliseconds. Default 30,000, at most 10 minutes.
@@ -104,6 +104,7 @@ const sha256Of = (body: Uint8Array): string => createHash('sha256').update(body)
 const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 async function checkIn(check: Check, body: Uint8Array, about: EncodedMessage): Promise<Uint8Array> {
+  if (body.byteLength > check.largestBytes) throw tooLarge(check, body, about)
   const sha256 = sha256Of(body)
   const key = `${dayOf(Date.now())}/${about.id}-${sha256.slice(0, 16)}`
   const place = await call(check, about, async (signal) =>
@@ -112,6 +113,16 @@ async function checkIn(check: Check, body: Uint8Array, about: EncodedMessage): P
   pruneSometimes(check, about)
   const reference: Reference = { key, bytes: body.byteLength, sha256, ...place }
   return Buffer.from(JSON.stringify(reference))
+}
+
+/** Whoever has this setting would make a dead letter of it. */
+function tooLarge(
+  { largestBytes: limit }: Check,
+  { byteLength: size }: Uint8Array,
+  { type }: EncodedMessage,
+): MersalError {
+  const text = `the body of '${printable(type)}' has ${size} bytes, and claimCheck.largestBytes is ${limit}: raise it here and at every receiver, or send less`
+  return new MersalError('MERSAL_TOO_LARGE', text, { details: { type, size, limit } })
 }
 
 function placeIn(stored: StoredBody | void): StoredBody {
@@ -138,7 +149,7 @@ async function checkOut(
     (signal) => check.store.get(key, { signal, ...place }),
     about.signal,
   )
-  if (found === undefined)
+  if (found === undefined || found === null)
     throw unreadable(
       about,
       `is no longer in the store (claimCheck.keepDays): nothing is under '${key}'`,
@@ -197,7 +208,9 @@ function pruneSometimes(check: Check, { logger }: EncodedMessage): void {
   const now = Date.now()
   if (check.store.prune === undefined || now < check.pruneAt) return
   check.pruneAt = now + HOUR_MS
-  check.store.prune(dayOf(now - check.keepDays * DAY_MS)).catch((error: unknown) => {
+  const prune = async (): Promise<unknown> =>
+    check.store.prune?.(dayOf(now - check.keepDays * DAY_MS))
+  prune().catch((error: unknown) => {
     logger.warn(errorFields(error), 'old bodies could not be removed from the store (claimCheck)')
   })
 }

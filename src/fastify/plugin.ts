@@ -1,3 +1,4 @@
+import { invalidOption } from '../core/options.ts'
 import { errorFields } from '../core/errors/error-text.ts'
 import { dashboard } from '../dashboard/dashboard.ts'
 import { idempotency } from '../http/idempotency.ts'
@@ -69,7 +70,10 @@ function decorateReply<Tx>(web: FastifyLike, settings: Settings<Tx>): void {
     this: FastifyReplyLike,
     ...[work, own]: Parameters<OnceOfReply<Tx>['once']>
   ): Promise<unknown> {
-    const route = routes.fastify((_request, tx, sender) => work(tx, sender), { ...ofAll, ...own })
+    if (typeof work !== 'function')
+      throw invalidOption('reply.once()', 'expected a function that returns a Response')
+    const ofThis = { ...own, ...(own?.scope === undefined ? ofAll : {}) }
+    const route = routes.fastify((_request, tx, sender) => work(tx, sender), ofThis)
     return await route(this.request, this)
   }
   web.decorateReply('once', once)

@@ -1,7 +1,7 @@
 import type { UnitSender } from '../app/types.ts'
 import { factsOf } from './parsed-body.ts'
 import { headersByName } from './reply.ts'
-import type { RouteOptions, Serve } from './route.ts'
+import { checkRoute, type RouteOptions, type Serve } from './route.ts'
 
 /** The part of a request of Express that is read. */
 export interface ExpressRequest {
@@ -25,15 +25,18 @@ export type ExpressRoute<Tx> = <Request extends ExpressRequest>(
 ) => (request: Request, response: ExpressResponse, next: (error: unknown) => void) => Promise<void>
 
 export function expressRoute<Tx>(serve: Serve<Tx>): ExpressRoute<Tx> {
-  return (handler, options) => async (request, response, next) => {
-    try {
-      const facts = factsOf(request, options)
-      const reply = await serve(facts, async (tx, sender) => handler(request, tx, sender))
-      response.statusCode = reply.status
-      for (const [name, value] of headersByName(reply)) response.setHeader(name, value)
-      response.end(reply.body)
-    } catch (error) {
-      next(error)
+  return (handler, given) => {
+    const options = checkRoute('express', handler, given)
+    return async (request, response, next) => {
+      try {
+        const facts = factsOf(request, options)
+        const reply = await serve(facts, async (tx, sender) => handler(request, tx, sender))
+        response.statusCode = reply.status
+        for (const [name, value] of headersByName(reply)) response.setHeader(name, value)
+        response.end(reply.body)
+      } catch (error) {
+        next(error)
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { UnitSender } from '../app/types.ts'
 import { factsOf } from './parsed-body.ts'
 import { headersByName } from './reply.ts'
-import type { RouteOptions, Serve } from './route.ts'
+import { checkRoute, type RouteOptions, type Serve } from './route.ts'
 
 /** The part of a request of Fastify that is read. */
 export interface FastifyRequestPart {
@@ -25,12 +25,15 @@ export type FastifyRoute<Tx> = <Request extends FastifyRequestPart>(
 ) => (request: Request, reply: FastifyReplyPart) => Promise<unknown>
 
 export function fastifyRoute<Tx>(serve: Serve<Tx>): FastifyRoute<Tx> {
-  return (handler, options) => async (request, out) => {
-    const facts = factsOf(request, options)
-    const reply = await serve(facts, async (tx, sender) => handler(request, tx, sender))
-    out.code(reply.status)
-    for (const [name, value] of headersByName(reply)) out.header(name, value)
-    out.send(reply.body.length === 0 ? undefined : reply.body)
-    return out
+  return (handler, given) => {
+    const options = checkRoute('fastify', handler, given)
+    return async (request, out) => {
+      const facts = factsOf(request, options)
+      const reply = await serve(facts, async (tx, sender) => handler(request, tx, sender))
+      out.code(reply.status)
+      for (const [name, value] of headersByName(reply)) out.header(name, value)
+      out.send(reply.body.length === 0 ? undefined : reply.body)
+      return out
+    }
   }
 }

@@ -1,12 +1,21 @@
 import type { UnitSender } from '../app/types.ts'
+import { MersalError } from '../core/errors/errors.ts'
 import { toResponse } from './reply.ts'
-import { fingerprintOf, type RouteOptions, type Serve } from './route.ts'
+import {
+  checkRoute,
+  fingerprintBy,
+  fingerprintOf,
+  type RouteOptions,
+  scopeOf,
+  type Serve,
+} from './route.ts'
 
 /** The part of a context of Hono that is read. */
 export interface HonoContext {
   readonly req: {
     readonly method: string
     readonly url: string
+    readonly raw?: { readonly bodyUsed: boolean }
     header(name: string): string | undefined
     arrayBuffer(): Promise<ArrayBuffer>
   }
@@ -25,40 +34,56 @@ export type FetchRoute<Tx> = (
 ) => (request: Request) => Promise<Response>
 
 export function honoRoute<Tx>(serve: Serve<Tx>): HonoRoute<Tx> {
-  return (handler, { scope, fingerprint } = {}) =>
-    async (context) => {
+  return (handler, given) => {
+    const options = checkRoute('hono', handler, given)
+    return async (context) => {
       const { req } = context
+      // Hono keeps the body, so that the handler can read it again.
+      const preset = async (): Promise<string> =>
+        fingerprintOf(req.method, pathOf(req.url), await bodyOf(req.raw, () => req.arrayBuffer()))
       const facts = {
         keyHeader: req.header('idempotency-key'),
-        scope: scope?.(context),
-        // Hono keeps the body, so that the handler can read it again.
-        fingerprint: async () =>
-          fingerprint === undefined
-            ? fingerprintOf(req.method, pathOf(req.url), new Uint8Array(await req.arrayBuffer()))
-            : fingerprint(context),
+        scope: scopeOf(options, context),
+        fingerprint: () => fingerprintBy(options, context, preset),
       }
       return toResponse(await serve(facts, async (tx, sender) => handler(context, tx, sender)))
     }
+  }
 }
 
 export function fetchRoute<Tx>(serve: Serve<Tx>): FetchRoute<Tx> {
-  return (handler, { scope, fingerprint } = {}) =>
-    async (request) => {
+  return (handler, given) => {
+    const options = checkRoute('fetch', handler, given)
+    return async (request) => {
+      // Read from a copy, so that the handler can read it again.
+      const copy = (): Promise<ArrayBuffer> => request.clone().arrayBuffer()
+      const preset = async (): Promise<string> =>
+        fingerprintOf(request.method, pathOf(request.url), await bodyOf(request, copy))
       const facts = {
         keyHeader: request.headers.get('idempotency-key'),
-        scope: scope?.(request),
-        fingerprint: async () =>
-          fingerprint === undefined
-            ? fingerprintOf(request.method, pathOf(request.url), await bodyOf(request))
-            : fingerprint(request),
+        scope: scopeOf(options, request),
+        fingerprint: () => fingerprintBy(options, request, preset),
       }
       return toResponse(await serve(facts, async (tx, sender) => handler(request, tx, sender)))
     }
+  }
 }
 
-/** Read from a copy, so that the handler can read it again. */
-const bodyOf = async (request: Request): Promise<Uint8Array> =>
-  new Uint8Array(await request.clone().arrayBuffer())
+/** Throws `MERSAL_INVALID_OPTIONS` if somebody has read the body before. */
+async function bodyOf(
+  request: { readonly bodyUsed?: boolean } | undefined,
+  read: () => Promise<ArrayBuffer>,
+): Promise<Uint8Array> {
+  const wasRead = request?.bodyUsed === true
+  try {
+    return new Uint8Array(await read())
+  } catch (cause) {
+    if (!wasRead) throw cause
+    const text =
+      'idempotency(): the body of the request was read before, so that it cannot be compared: let the handler read it, or give fingerprint'
+    throw new MersalError('MERSAL_INVALID_OPTIONS', text, { cause })
+  }
+}
 
 function pathOf(url: string): string {
   const { pathname, search } = new URL(url)

@@ -76,8 +76,8 @@ export function idempotency<Tx>(
   checkShape('idempotency().app', app, ['once', 'transaction'])
   checkOptions('idempotency()', options, known)
   const { headers, documentation } = options
-  if (headers !== undefined && !Array.isArray(headers))
-    throw invalidOption('idempotency().headers', 'expected a list of names')
+  if (headers !== undefined && !(Array.isArray(headers) && headers.every(isName)))
+    throw invalidOption('idempotency().headers', 'expected a list of names of headers')
   if (documentation !== undefined && !isAddress(documentation))
     throw invalidOption('idempotency().documentation', 'expected an address with http or https')
   const kept = headers && new Set(headers.map((name) => name.toLowerCase()))
@@ -100,6 +100,9 @@ export function idempotency<Tx>(
     fetch: fetchRoute(serve),
   }
 }
+
+const isName = (given: unknown): boolean =>
+  typeof given === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(given)
 
 const isAddress = (given: unknown): boolean =>
   typeof given === 'string' && /^https?:\/\/[^\s<>"]+$/.test(given)

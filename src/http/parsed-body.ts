@@ -1,5 +1,5 @@
 import { invalidOption } from '../core/options.ts'
-import { type Facts, fingerprintOf, type RouteOptions } from './route.ts'
+import { type Facts, fingerprintBy, fingerprintOf, type RouteOptions, scopeOf } from './route.ts'
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
@@ -30,14 +30,13 @@ interface ParsedRequest {
 /** What is read of a request whose body a framework has parsed. */
 export function factsOf<Request extends ParsedRequest>(
   request: Request,
-  { scope, fingerprint }: RouteOptions<Request> = {},
+  options: RouteOptions<Request>,
 ): Facts {
   const { method, originalUrl, headers } = request
+  const preset = (): string => fingerprintOf(method, originalUrl, parsedBody(request.body, headers))
   return {
     keyHeader: headers['idempotency-key'],
-    scope: scope?.(request),
-    fingerprint: () =>
-      fingerprint?.(request) ??
-      fingerprintOf(method, originalUrl, parsedBody(request.body, headers)),
+    scope: scopeOf(options, request),
+    fingerprint: () => fingerprintBy(options, request, preset),
   }
 }

@@ -31,6 +31,8 @@ const OF_THE_CONNECTION = new Set([
 export async function replyOf(given: Response): Promise<Reply> {
   if (typeof given?.arrayBuffer !== 'function' || typeof given.headers?.entries !== 'function')
     throw invalidOption('handler', 'expected it to return a Response, such as Response.json(body)')
+  if (given.bodyUsed || given.body?.locked === true)
+    throw invalidOption('handler', 'expected it to return a Response that nobody has read')
   if (given.status < 200 || given.status > 599)
     throw invalidOption('handler', `expected a status from 200 to 599, got ${given.status}`)
   const headers = [...given.headers.entries()].filter(([name]) => !OF_THE_CONNECTION.has(name))

@@ -2,6 +2,7 @@ import { errorFields } from '../core/errors/error-text.ts'
 import { type Envelope, tenantHeader } from '../core/messages/message.ts'
 import type { Delivery, Disposition } from '../core/transport.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
+import { kindOfAnswer } from '../lib/async/late-answer.ts'
 import { fulfilledWithin } from '../lib/async/within.ts'
 import { withMessage } from '../app/contracts/foreign.ts'
 import { Limits } from '../app/receive/limits/limits.ts'
@@ -64,9 +65,9 @@ export class Dispatch<Tx> {
     const delivery = withTenant(given, this.#tenantOf(given.message))
     const named = namedTenant(delivery.message)
     if (named === undefined || !isTenantName(named))
-      return this.#report(delivery, unknownTenant(named))
+      return this.#unknown(delivery, transport, named)
     const judgement = await roster.judge(named)
-    if (judgement === 'unknown') return this.#report(delivery, unknownTenant(named))
+    if (judgement === 'unknown') return this.#unknown(delivery, transport, named)
     const problem = judgement === 'later' ? {} : await this.#opened(named)
     if (problem !== undefined)
       return this.#report(delivery, notNow(delivery, settings.random, problem.error))
@@ -77,8 +78,8 @@ export class Dispatch<Tx> {
       if (handed !== undefined) return handed
       // It was closed while the delivery waited.
       if (this.#stopping) return { kind: 'release' }
-      const gone = !roster.has(named)
-      return this.#report(delivery, gone ? unknownTenant(named) : notNow(delivery, settings.random))
+      if (!roster.has(named)) return this.#unknown(delivery, transport, named)
+      return this.#report(delivery, notNow(delivery, settings.random))
     })
   }
 
@@ -99,11 +100,23 @@ export class Dispatch<Tx> {
     if (named !== undefined || tenantOf === undefined) return named
     try {
       const tenant: unknown = tenantOf(message)
-      return typeof tenant === 'string' ? tenant : undefined
+      if (tenant === undefined || typeof tenant === 'string') return tenant
+      logger.error({ app, answer: `it returned ${kindOfAnswer(tenant)}` }, OF_NO_USE)
     } catch (error) {
-      logger.error({ app, ...errorFields(error) }, 'tenantOf is of no use here; it threw')
-      return undefined
+      logger.error({ app, ...errorFields(error) }, OF_NO_USE)
     }
+    return undefined
+  }
+
+  async #unknown(
+    delivery: Delivery,
+    transport: string,
+    named: string | undefined,
+  ): Promise<Disposition> {
+    const rejection = unknownTenant(named)
+    this.#report(delivery, rejection)
+    await this.#ports.settings.refuse(delivery, transport, rejection)
+    return rejection
   }
 
   #report(delivery: Delivery, disposition: Disposition): Disposition {
@@ -112,6 +125,8 @@ export class Dispatch<Tx> {
     return disposition
   }
 }
+
+const OF_NO_USE = 'tenantOf is of no use here; the message becomes a dead letter'
 
 /** The delivery with the header that its sender left out. */
 function withTenant(delivery: Delivery, tenant: string | undefined): Delivery {

@@ -4,6 +4,8 @@ import type { Store } from '../core/store.ts'
 import { type RelaySettings, relaySettings } from '../outbox/options.ts'
 import type { IdempotencyConfig, OutboxConfig } from '../app/configs.ts'
 import type { Mersal } from '../app/mersal.ts'
+import { refusalsOf } from '../app/assembly.ts'
+import type { Refuse } from '../app/requests/replying.ts'
 import { appSettings, type Settings } from '../app/settings/settings.ts'
 import type { MersalOptions } from '../app/types.ts'
 
@@ -72,6 +74,8 @@ export interface TenantsSettings<Tx>
   /** What each app gets, without what is its own. */
   readonly options: Omit<MersalOptions<Tx>, 'tenant' | 'store'>
   readonly windowBytes: RelaySettings['windowBytes']
+  /** For requests that no tenant gets. */
+  readonly refuse: Refuse
   /** Undefined: as many as there are tenants. */
   readonly outboxWindow: number | undefined
   readonly stopGraceMs: number
@@ -118,6 +122,7 @@ export function tenantsSettings<Tx>(given: TenantsOptions<Tx>): TenantsSettings<
     tenantOf: given.tenantOf,
     options: options as TenantsSettings<Tx>['options'],
     windowBytes: relaySettings(outbox.relay).windowBytes,
+    refuse: refusalsOf(settings),
     outboxWindow: outbox.relay?.window,
     each,
     concurrency: checkNumber('concurrency', given.concurrency, bounds),

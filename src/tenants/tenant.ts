@@ -1,11 +1,12 @@
 import { errorCode, errorFields } from '../core/errors/error-text.ts'
 import { MersalError } from '../core/errors/errors.ts'
-import { checkShape, invalidOption } from '../core/options.ts'
+import { checkOptions, checkShape, invalidOption } from '../core/options.ts'
 import type { Store } from '../core/store.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { Transport } from '../core/transport.ts'
 import { abortable, linkAbort } from '../lib/async/linked-abort.ts'
 import { type Backoff, backoffMs } from '../lib/async/backoff.ts'
+import { isLateAnswer } from '../lib/async/late-answer.ts'
 import type { JoinedCapacity, SharedCapacity } from '../outbox/limits/capacity.ts'
 import { Mersal } from '../app/mersal.ts'
 import { withSurroundings } from '../app/settings/surroundings.ts'
@@ -131,7 +132,8 @@ export class Tenant<Tx> {
     using starting = linkAbort(this.#ending.signal)
     const app = await this.#newApp(await this.#newPlace())
     try {
-      settings.setUp?.(app, this.name)
+      if (isLateAnswer(settings.setUp?.(app, this.name)))
+        throw invalidOption('setUp', 'returned a promise: it must register everything at once')
       await app.start({ signal: starting.signal })
     } catch (error) {
       await app.stop({ graceMs: 0 })
@@ -188,7 +190,10 @@ export class Tenant<Tx> {
     }
   }
 
-  #check({ store, close }: TenantPlace<Tx>): void {
+  #check(place: TenantPlace<Tx>): void {
+    // What is misspelt would never be closed.
+    checkOptions('store', place, ['store', 'close'])
+    const { store, close } = place
     checkShape('store', store, ['unitOfWork', 'open'])
     if (close !== undefined && typeof close !== 'function')
       throw invalidOption('store.close', 'expected a function')

@@ -120,10 +120,13 @@ class TenantsOfApp<Tx> implements Tenants<Tx> {
     if (this.#roster.asks) throw misuse('add()', ASKS)
     const isNew = !this.#roster.has(tenant)
     this.#roster.add(tenant)
+    const added = this.#tenant(tenant)
     try {
-      await this.#tenant(tenant).open()
+      await added.open()
     } catch (error) {
-      if (isNew) await this.remove(tenant, { graceMs: 0 })
+      // Somebody may have removed it meanwhile, and added it again.
+      const isThere = this.#tenants.get(tenant) === added
+      if (isNew && isThere) await this.remove(tenant, { graceMs: 0 })
       throw error
     }
   }

@@ -4,6 +4,7 @@ import { invalidOption } from '../../core/options.ts'
 import { isHeaderValue, isName } from '../../core/messages/validation.ts'
 import type { ForeignType, TypeOf, WireFormat } from '../../core/messages/wire-format.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
+import { isLateAnswer, kindOfAnswer } from '../../lib/async/late-answer.ts'
 import { byteLength } from '../../lib/text.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 
@@ -56,6 +57,7 @@ function withType(message: Envelope, typeOf: TypeOf, clock: { now(): number }): 
   if (message.type !== '') return message
   const given: ForeignType | undefined = typeOf(message)
   if (given === undefined) return message
+  if (isLateAnswer(given) || given === null) throw wrongAnswer(kindOfAnswer(given))
   const { type, id } = typeof given === 'string' ? { type: given, id: undefined } : given
   if (!isName(type)) throw wrongAnswer('a type that is no name')
   if (id !== undefined && !isId(id)) throw wrongAnswer('an id that is no text of 1 to 200 bytes')

@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { type Envelope, type MessageType, headerNames } from '../../core/messages/message.ts'
 import { invalidField } from '../../core/messages/validation.ts'
+import { isLateAnswer } from '../../lib/async/late-answer.ts'
 import { printable } from '../../lib/text.ts'
 
 /**
@@ -82,8 +83,7 @@ function oneStep(type: MessageType, body: unknown, from: number): unknown {
   } catch (cause) {
     throw new MersalError('MERSAL_DECODE', `${what} threw`, { cause, details })
   }
-  if (typeof (next as { then?: unknown } | null | undefined)?.then !== 'function') return next
-  ;(next as Promise<unknown>).then(undefined, () => {}) // its failure changes nothing any more
+  if (!isLateAnswer(next)) return next
   throw new MersalError('MERSAL_DECODE', `${what} returned a promise: it must not wait`, {
     details,
   })

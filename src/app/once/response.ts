@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { parseJson } from '../../lib/json.ts'
+import { difference } from '../../lib/difference.ts'
 import { printable } from '../../lib/text.ts'
-import { difference } from '../send/round-trip.ts'
 
 /** Longest response as JSON, in bytes of UTF-8. */
 const MAX_RESPONSE_BYTES = 1024 * 1024
@@ -14,7 +14,7 @@ export function writeResponse(response: unknown): string {
   } catch (cause) {
     throw refused('JSON cannot hold it', [], cause)
   }
-  const path = difference(response, readResponse(text), [])
+  const path = difference(response, readResponse(text))
   if (path !== undefined) {
     const where = path.length === 0 ? 'it' : `'${printable(path.join('.'))}'`
     throw refused(`${where} does not come back from JSON as it was`, path)

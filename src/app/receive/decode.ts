@@ -5,6 +5,7 @@ import { type MessageType, headerNames } from '../../core/messages/message.ts'
 import { jsonSerializer } from '../../core/messages/serializer.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
+import { isLateAnswer } from '../../lib/async/late-answer.ts'
 import { printable } from '../../lib/text.ts'
 import { validateBody } from '../send/body.ts'
 import { decodeWith, unshown } from '../contracts/codecs.ts'
@@ -90,6 +91,7 @@ async function open(
       throw unshown(`the body of '${type.name}'`, cause, { type: type.name, encoding })
     throw undecodable(type, cause)
   }
+  if (isLateAnswer(body)) throw undecodable(type, new TypeError('the serializer has to wait'))
   return upcastBody(type, body, version)
 }
 

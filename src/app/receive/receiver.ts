@@ -117,8 +117,8 @@ export class Receiver<Tx> {
       (facts) => {
         if (known.kind !== 'reject') return this.#handle(delivery, transport, facts)
         const nothing = { attempt, skipped: false, duration: 0 }
-        const outcome = reportDelivery(settings, given, known, nothing)
-        return Promise.resolve(note(facts, outcome, known))
+        this.#refuse(given, transport, known)
+        return Promise.resolve(note(facts, reportDelivery(settings, given, known, nothing), known))
       },
     )
   }
@@ -155,9 +155,12 @@ export class Receiver<Tx> {
       expired,
       duration: settings.clock.monotonic() - began,
     })
-    if (disposition.kind === 'reject')
-      void this.#inFlight.run(() => this.#ports.refuse(delivery, inHand.transport, disposition))
+    if (disposition.kind === 'reject') this.#refuse(delivery, inHand.transport, disposition)
     return note(inHand.facts, outcome, disposition)
+  }
+
+  #refuse(...given: Parameters<Refuse>): void {
+    void this.#inFlight.run(() => this.#ports.refuse(...given))
   }
 
   /**

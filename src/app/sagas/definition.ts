@@ -29,6 +29,13 @@ export interface SagaType<State> {
   readonly state: MessageType<'command', State>
 }
 
+/** Throws `MERSAL_INVALID_OPTIONS` unless this was made by `saga()`. */
+export function checkSaga(call: string, given: unknown): asserts given is SagaType<unknown> {
+  const { name, state } = Object(given) as Partial<SagaType<unknown>>
+  if (typeof name !== 'string' || typeof state?.name !== 'string')
+    throw invalidOption(call, 'expected a saga made by saga()')
+}
+
 /** Name of the messages that a saga sends to itself. */
 export const timeoutName = (saga: string): string => `${saga}.timeout`
 

@@ -140,9 +140,17 @@ async function change<Tx>(
     key: key.key,
     timeout: asked.timeout,
     cancelTimeout: asked.cancelTimeout,
-    complete: () => void (completed = true),
+    complete() {
+      asked.assertOpen('complete()')
+      completed = true
+    },
   })
-  const next = await react(state, given)
+  let next: unknown
+  try {
+    next = await react(state, given)
+  } finally {
+    asked.end()
+  }
   if (completed) return ports.store.store(context.tx, key, undefined)
   if (next === undefined && instance === undefined)
     throw stateError(type, 'on.start must return it, or call complete()')

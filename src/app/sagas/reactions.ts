@@ -1,6 +1,8 @@
+import { MersalError } from '../../core/errors/errors.ts'
 import type { Envelope, MessageType } from '../../core/messages/message.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
 import { checkChoice, checkOptions, invalidOption } from '../../core/options.ts'
+import { isLateAnswer } from '../../lib/async/late-answer.ts'
 import { printable } from '../../lib/text.ts'
 import { checkMessageType } from '../send/messages.ts'
 import type { SagaContext, SagaMissing, SagaReactions } from './types.ts'
@@ -39,6 +41,8 @@ export function collectReactions<State, Tx>(
   const add = (what: string, reaction: Reaction<Tx>): void => {
     checkMessageType(what, reaction.type)
     const field = `${what}('${reaction.type.name}')`
+    if (messages.some(({ type }) => type.name === reaction.type.name))
+      throw new MersalError('MERSAL_DUPLICATE_HANDLER', `${field}: this message is listed twice`)
     checkFunction(`${field}.key`, reaction.keyOf)
     checkFunction(`${field}.react`, reaction.react)
     messages.push(reaction)
@@ -56,7 +60,8 @@ export function collectReactions<State, Tx>(
         addTimeout(`${call} on.timeout`, timeouts, name, react as (...given: never[]) => unknown),
     },
   )
-  list(on as unknown as SagaReactions<State, Tx>)
+  if (isLateAnswer(list(on as unknown as SagaReactions<State, Tx>)))
+    throw invalidOption(call, 'the function that lists what the saga does must not wait')
   if (messages.some(({ missing }) => missing === 'start')) return { messages, timeouts }
   throw invalidOption(call, 'nothing starts it: list at least one message with on.start()')
 }

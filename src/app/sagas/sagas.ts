@@ -3,7 +3,7 @@ import { invalidOption } from '../../core/options.ts'
 import type { SagaStore } from '../../core/records/sagas.ts'
 import type { Handlers } from '../receive/handlers.ts'
 import type { Settings } from '../settings/settings.ts'
-import type { SagaType } from './definition.ts'
+import { checkSaga, type SagaType } from './definition.ts'
 import { handlerOf, type SagaPorts, timeoutHandlerOf } from './react.ts'
 import { collectReactions } from './reactions.ts'
 import { timeoutType } from './timeouts.ts'
@@ -23,8 +23,7 @@ export class Sagas<Tx> {
 
   /** Throws as `Mersal.saga`. */
   add<State>(type: SagaType<State>, list: (on: SagaReactions<State, Tx>) => void): void {
-    if (typeof type?.name !== 'string' || typeof type.state?.name !== 'string')
-      throw invalidOption('saga()', 'expected a saga made by saga()')
+    checkSaga('saga()', type)
     const call = `saga('${type.name}')`
     const store = this.#store(call)
     if (this.#names.has(type.name))

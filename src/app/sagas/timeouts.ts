@@ -1,3 +1,4 @@
+import { MersalError } from '../../core/errors/errors.ts'
 import type { CommandType } from '../../core/messages/message.ts'
 import type { SchemaResult, StandardSchema } from '../../core/messages/schema.ts'
 import { LONGEST_DELAY_MS } from '../../core/messages/validation.ts'
@@ -41,6 +42,10 @@ export interface Timeouts {
 
 export interface TimeoutCalls {
   readonly timeouts: Timeouts
+  /** From now on every call throws: nobody would look at what it asks for. */
+  readonly end: () => void
+  /** Throws `MERSAL_UNIT_ENDED` after the end. */
+  readonly assertOpen: (call: string) => void
   readonly timeout: (name: string, after: SagaDuration) => void
   readonly cancelTimeout: (name: string) => void
 }
@@ -49,14 +54,22 @@ export interface TimeoutCalls {
 export function collectTimeouts(saga: string, known: ReadonlySet<string>): TimeoutCalls {
   const wanted = new Map<string, number>()
   const cancelled = new Set<string>()
+  let over = false
+  const assertOpen = (call: string): void => {
+    if (over) throw tooLate(saga, call)
+  }
   const check = (call: string, name: string): void => {
+    const named = typeof name === 'string' ? `'${printable(name)}'` : typeof name
+    assertOpen(`${call}(${named})`)
     if (known.has(name)) return
-    const text = `the saga '${saga}' has no on.timeout('${printable(name)}')`
+    const text = `the saga '${saga}' has no on.timeout(${named})`
     throw invalidOption(`${call}().name`, text)
   }
   const timeouts: Timeouts = { wanted, cancelled }
   return {
     timeouts,
+    end: () => void (over = true),
+    assertOpen,
     timeout(name: string, after: SagaDuration): void {
       check('timeout', name)
       wanted.set(name, durationMs(`timeout('${name}')`, after))
@@ -68,6 +81,11 @@ export function collectTimeouts(saga: string, known: ReadonlySet<string>): Timeo
       cancelled.add(name)
     },
   }
+}
+
+function tooLate(saga: string, call: string): MersalError {
+  const text = `${call} came after the saga '${saga}' had handled its message, and has no effect: await what calls it`
+  return new MersalError('MERSAL_UNIT_ENDED', text, { details: { saga } })
 }
 
 const units = {
@@ -86,6 +104,7 @@ export function durationMs(field: string, after: SagaDuration): number {
     (sum, name) => sum + checkNumber(`${field}.${name}`, after[name], bounds) * units[name],
     0,
   )
-  if (Object.keys(after).length > 0 && total <= LONGEST_DELAY_MS) return Math.ceil(total)
+  const given = names.some((name) => after[name] !== undefined)
+  if (given && total <= LONGEST_DELAY_MS) return Math.ceil(total)
   throw invalidOption(field, 'expected a duration of at most a year, such as { days: 30 }')
 }

@@ -3,6 +3,7 @@ import { MersalError } from '../../core/errors/errors.ts'
 import type { MessageType } from '../../core/messages/message.ts'
 import type { SchemaIssue, SchemaResult } from '../../core/messages/schema.ts'
 import type { Serializer } from '../../core/messages/serializer.ts'
+import { kindOfAnswer } from '../../lib/async/late-answer.ts'
 import { printable } from '../../lib/text.ts'
 
 /**
@@ -36,6 +37,8 @@ export function isPromise<Value>(value: Value | Promise<Value>): value is Promis
 }
 
 function accepted(type: MessageType, result: SchemaResult<unknown>): unknown {
+  if (typeof result !== 'object' || result === null)
+    throw schemaFailed(type, new TypeError(`it answered with ${kindOfAnswer(result)}`))
   if (result.issues === undefined) return result.value
   const issues = result.issues.map((issue) => ({ path: pathOf(issue), message: issue.message }))
   const fields = [
@@ -84,7 +87,7 @@ export function encodeBody(serializer: Serializer, type: MessageType, body: unkn
   if (isUint8Array(bytes)) return bytes
   throw new MersalError(
     'MERSAL_ENCODE',
-    `body of '${type.name}': the serializer must return a Uint8Array`,
+    `body of '${type.name}': the serializer must return a Uint8Array, and returned ${kindOfAnswer(bytes)}`,
     {
       details: { type: type.name },
     },

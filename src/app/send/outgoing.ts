@@ -1,4 +1,4 @@
-import { isUint8Array } from 'node:util/types'
+import { isDate, isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors/errors.ts'
 import type {
   Destination,
@@ -167,7 +167,7 @@ function delayOf(
     return delayMs
   }
   if (delayMs !== undefined) throw invalidField('at', 'give either at or delayMs')
-  const until = at instanceof Date ? at.getTime() - now : Number.NaN
+  const until = isDate(at) ? at.getTime() - now : Number.NaN
   if (until <= LONGEST_DELAY_MS) return Math.max(0, until)
   throw invalidField('at', 'expected a Date of at most a year from now')
 }

@@ -1,6 +1,8 @@
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import type { MessageType } from '../../core/messages/message.ts'
 import type { Serializer } from '../../core/messages/serializer.ts'
+import { isLateAnswer } from '../../lib/async/late-answer.ts'
+import { difference } from '../../lib/difference.ts'
 import { printable } from '../../lib/text.ts'
 import { isPromise, validateBody } from './body.ts'
 
@@ -17,7 +19,7 @@ export function checkRoundTrip(
 ): void | Promise<void> {
   let received: unknown
   try {
-    received = validateBody(type, serializer.decode(bytes))
+    received = validateBody(type, opened(serializer, bytes))
   } catch (error) {
     throw refused(type, error)
   }
@@ -30,8 +32,14 @@ export function checkRoundTrip(
   )
 }
 
+function opened(serializer: Serializer, bytes: Uint8Array): unknown {
+  const body = serializer.decode(bytes)
+  if (!isLateAnswer(body)) return body
+  throw new TypeError('the serializer has to wait')
+}
+
 function compare(type: MessageType, sent: unknown, received: unknown): void {
-  const path = difference(sent, received, [])
+  const path = difference(sent, received)
   if (path === undefined) return
   const where = path.length === 0 ? 'the body itself' : `'${printable(path.join('.'))}'`
   const text = `the body of '${type.name}' does not arrive as it was sent: see ${where}. ${REMEDY}`
@@ -54,70 +62,4 @@ function refused(type: MessageType, cause: unknown): MersalError {
       details,
     },
   )
-}
-
-export type Path = readonly string[]
-
-/**
- * Path of the first difference, undefined if there is none. A property with the value undefined
- * counts as missing.
- */
-export function difference(sent: unknown, received: unknown, path: Path): Path | undefined {
-  if (sent === received || Object.is(sent, received)) return undefined
-  if (
-    typeof sent !== 'object' ||
-    typeof received !== 'object' ||
-    sent === null ||
-    received === null
-  )
-    return path
-  const kind = kindOf(sent)
-  if (kind !== kindOf(received)) return path
-  switch (kind) {
-    case 'Object':
-      return ofFields(sent as Fields, received as Fields, path)
-    case 'Array':
-      return ofItems(sent as unknown[], received as unknown[], path)
-    case 'Date':
-      return Object.is((sent as Date).getTime(), (received as Date).getTime()) ? undefined : path
-    case 'Map':
-    case 'Set':
-      return ofItems([...(sent as Set<unknown>)], [...(received as Set<unknown>)], path)
-    default:
-      return ArrayBuffer.isView(sent)
-        ? ofItems([...(sent as Uint8Array)], [...(received as Uint8Array)], path)
-        : path
-  }
-}
-
-function kindOf(value: object): string {
-  return Object.prototype.toString.call(value).slice('[object '.length, -1)
-}
-
-type Fields = Readonly<Record<PropertyKey, unknown>>
-
-function ofFields(sent: Fields, received: Fields, path: Path): Path | undefined {
-  for (const name of new Set([...Reflect.ownKeys(sent), ...Reflect.ownKeys(received)])) {
-    if (!isField(sent, name) && !isField(received, name)) continue
-    const found = difference(own(sent, name), own(received, name), [...path, String(name)])
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-const isField = (fields: Fields, name: PropertyKey): boolean =>
-  Object.prototype.propertyIsEnumerable.call(fields, name)
-const own = (fields: Fields, name: PropertyKey): unknown =>
-  isField(fields, name) ? fields[name] : undefined
-
-function ofItems(
-  sent: readonly unknown[],
-  received: readonly unknown[],
-  path: Path,
-): Path | undefined {
-  for (let index = 0; index < Math.max(sent.length, received.length); index++) {
-    const found = difference(sent[index], received[index], [...path, String(index)])
-    if (found !== undefined) return found
-  }
-  return sent.length === received.length ? undefined : path
 }

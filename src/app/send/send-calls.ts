@@ -130,7 +130,8 @@ const knownOptions = [
   'headers',
 ] satisfies (keyof SendOptions)[]
 
-function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
+/** Throws `MERSAL_INVALID_MESSAGE` or `MERSAL_INVALID_OPTIONS`, which name the field. */
+export function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
   checkOptions(callName(verb, type), options, knownOptions)
   const { headers, to } = options

@@ -3,14 +3,15 @@ import { collectReactions } from '../../app/sagas/reactions.ts'
 import { readState } from '../../app/sagas/state.ts'
 import { durationMs, timeoutType } from '../../app/sagas/timeouts.ts'
 import type { SagaDuration, SagaReactions } from '../../app/sagas/types.ts'
-import { type SagaType, timeoutName } from '../../app/sagas/definition.ts'
+import { checkSaga, type SagaType, timeoutName } from '../../app/sagas/definition.ts'
 import type { Handler } from '../../app/types.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Given } from '../../core/messages/given.ts'
 import type { Envelope, MessageType } from '../../core/messages/message.ts'
 import { jsonSerializer } from '../../core/messages/serializer.ts'
-import { checkOptions } from '../../core/options.ts'
+import { checkOptions, invalidOption } from '../../core/options.ts'
 import { silentLogger } from '../../core/telemetry.ts'
+import { Mutex } from '../../lib/async/mutex.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { type ManualClock, manualClock } from '../manual-clock.ts'
 import { createInstances, type Instances } from './instances.ts'
@@ -53,6 +54,7 @@ export function rehearse<State, Tx = unknown>(
   options: RehearsalOptions<Tx> = {},
 ): SagaRehearsal<State> {
   checkOptions('rehearse()', options, ['tx'])
+  checkSaga('rehearse()', type)
   const call = `saga('${type.name}')`
   const saga = { type, reactions: collectReactions(call, list) } as unknown as Saga<undefined>
   return rehearsalOf<State>(saga, options.tx)
@@ -66,6 +68,8 @@ interface Scene {
   readonly clock: ManualClock
   readonly instances: Instances
   readonly waiting: Waiting
+  /** Messages are handled one after the other. */
+  readonly turns: Mutex
 }
 
 function rehearsalOf<State>(saga: Saga<undefined>, tx: unknown): SagaRehearsal<State> {
@@ -74,7 +78,8 @@ function rehearsalOf<State>(saga: Saga<undefined>, tx: unknown): SagaRehearsal<S
   const { store, current } = instances
   const ports: SagaPorts<undefined> = { app: 'rehearsal', store, logger: silentLogger, clock }
   const waiting = createWaiting(current)
-  const scene: Scene = { saga, ports, tx, clock, instances, waiting }
+  const turns = new Mutex()
+  const scene: Scene = { saga, ports, tx, clock, instances, waiting, turns }
   return {
     async receives(given, body) {
       const reaction = saga.reactions.messages.find(({ type }) => type.name === given?.name)
@@ -93,33 +98,41 @@ function rehearsalOf<State>(saga: Saga<undefined>, tx: unknown): SagaRehearsal<S
 
 /** Handles one message: everything that it changes, or nothing. */
 async function handle(
-  { saga, tx, clock, instances, waiting }: Scene,
+  { saga, tx, clock, instances, waiting, turns }: Scene,
   type: MessageType,
   body: unknown,
   handler: Handler<unknown, undefined>,
 ): Promise<readonly SagaMessage[]> {
-  const now = (): number => clock.now()
-  const sending = createSending(envelopeOf(type, body, now()), tx, now)
-  try {
-    await handler(body, sending.context)
-  } catch (error) {
-    instances.undo()
-    throw error
-  }
-  instances.keep()
   const isTimeout = (message: SagaMessage): boolean => message.type === timeoutName(saga.type.name)
-  waiting.add(sending.sent.filter(isTimeout), clock.monotonic())
+  const sending = createSending(envelopeOf(type, body, clock.now()), tx, clock)
+  const sent = await turns.run(async () => {
+    try {
+      const messages = await sending.run((context) => handler(body, context))
+      instances.keep()
+      waiting.add(messages.filter(isTimeout), clock.monotonic())
+      return messages
+    } catch (error) {
+      instances.undo()
+      throw error
+    }
+  })
   for (const work of sending.afterwards) await work()
-  return sending.sent.filter((message) => !isTimeout(message))
+  return sent.filter((message) => !isTimeout(message))
 }
+
+const MOST_AT_ONCE = 10_000
+const ENDLESS = `${MOST_AT_ONCE} timeouts fired without any time between them: give those that a timeout asks for a duration`
 
 async function pass(scene: Scene, ms: number): Promise<readonly SagaMessage[]> {
   const { saga, ports, clock, waiting } = scene
   const until = clock.monotonic() + ms
   const handler = timeoutHandlerOf(ports, saga) as Handler<unknown, undefined>
   const sent: SagaMessage[] = []
+  let atOnce = 0
   for (let next = waiting.next(until); next !== undefined; next = waiting.next(until)) {
     const { at, ...body } = next
+    atOnce = at > clock.monotonic() ? 0 : atOnce + 1
+    if (atOnce > MOST_AT_ONCE) throw invalidOption('passes()', ENDLESS)
     await clock.advance(Math.max(0, at - clock.monotonic()))
     sent.push(...(await handle(scene, timeoutType(saga.type.name), body, handler)))
   }

@@ -1,11 +1,24 @@
+import { replyType } from '../../app/requests/replying.ts'
 import { encodeBody, validateBody } from '../../app/send/body.ts'
-import { checkMessageType } from '../../app/send/messages.ts'
+import { outgoingPipeline } from '../../app/send/outgoing.ts'
 import { checkRoundTrip } from '../../app/send/round-trip.ts'
+import { checkCall, callName, destinationOf } from '../../app/send/send-calls.ts'
+import { createSender, type Verb } from '../../app/send/sender.ts'
 import type { HandlerContext } from '../../app/types.ts'
+import { createAmbient } from '../../app/unit/ambient.ts'
+import { savepointIn } from '../../app/unit/savepoints.ts'
+import { Unit } from '../../app/unit/unit.ts'
 import { MersalError } from '../../core/errors/errors.ts'
-import type { Envelope, MessageType } from '../../core/messages/message.ts'
+import {
+  type Envelope,
+  mainTransport,
+  type MessageType,
+  type OutgoingMessage,
+} from '../../core/messages/message.ts'
 import { jsonSerializer } from '../../core/messages/serializer.ts'
-import { uuidv7 } from '../../lib/uuid.ts'
+import type { Savepoint, Savepoints } from '../../core/store.ts'
+import { silentLogger } from '../../core/telemetry.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 
 /** What a saga has sent while it handled one message. */
 export interface SagaMessage {
@@ -18,30 +31,50 @@ export interface SagaMessage {
   readonly options: Readonly<Record<string, unknown>>
 }
 
-/** The context of one message, and what was sent through it. */
+/** One message that is handled: its context, and what was sent through it. */
 export interface Sending {
-  readonly context: HandlerContext<undefined>
-  readonly sent: readonly SagaMessage[]
+  /** Runs the handler with the context. Throws as the unit of an app does. */
+  run(handler: (context: HandlerContext<undefined>) => unknown): Promise<readonly SagaMessage[]>
   /** To be run when the message is handled. */
   readonly afterwards: readonly (() => unknown)[]
 }
 
-/** A context without transaction, database and broker: it writes down what is sent. */
-export function createSending(message: Envelope, tx: unknown, now: () => number): Sending {
-  let sent: SagaMessage[] = []
-  let afterwards: (() => unknown)[] = []
-  const note =
-    (kind: SagaMessage['kind'], expected: MessageType['kind']) =>
-    async (type: MessageType, body: unknown, options: object = {}): Promise<string> => {
-      checkMessageType(`${kind}()`, type, expected)
-      sent.push({
-        kind,
-        type: type.name,
-        body: await travelled(type, body),
-        options: { ...options },
-      })
-      return uuidv7(now())
+type Call = Pick<SagaMessage, 'kind' | 'options'> & { readonly type: MessageType }
+
+/** Nothing is written, so nothing has to be undone. */
+const savepoint: Savepoint = { release: () => Promise.resolve(), rollBack: () => Promise.resolve() }
+const savepoints: Savepoints<undefined> = {
+  open: () => Promise.resolve(savepoint),
+  mark: () => undefined,
+  kept: () => Promise.resolve(undefined),
+}
+
+/** A unit without database and broker. What is sent passes the checks of an app. */
+export function createSending(message: Envelope, tx: unknown, clock: Clock): Sending {
+  const ambient = createAmbient<undefined>()
+  const unit = new Unit<undefined>(tx as undefined, {
+    cause: message,
+    level: () => ambient.getStore()?.level,
+  })
+  const calls = new WeakMap<OutgoingMessage, Call>()
+  const outgoing = outgoingOf(clock)
+  const note = (call: Call, body: unknown, to: OutgoingMessage['to']): Promise<string> =>
+    unit.add(callName(call.kind === 'reply' ? 'send' : call.kind, call.type), async () => {
+      const { contentType: _, ...type } = call.type
+      const about = { ...call.options, type, body, to, cause: message, transaction: undefined }
+      const made = await outgoing(about)
+      calls.set(made, call)
+      return made
+    })
+  const sender = createSender((kind: Verb, type, body, options) => {
+    try {
+      checkCall([kind, type, body, options])
+      const to = destinationOf(ROUTING, kind, type, options?.to)
+      return note({ kind, type, options: { ...options } }, body, to)
+    } catch (error) {
+      return unit.add(callName(kind, type), () => Promise.reject(error))
     }
+  })
   const context = {
     tx: tx as undefined,
     tenant: undefined,
@@ -49,35 +82,70 @@ export function createSending(message: Envelope, tx: unknown, now: () => number)
     attempt: 1,
     duplicate: false,
     signal: new AbortController().signal,
-    send: note('send', 'command'),
-    sendLocal: note('sendLocal', 'command'),
-    publish: note('publish', 'event'),
-    reply(body: unknown): Promise<string> {
-      sent.push({ kind: 'reply', type: '', body, options: {} })
-      return Promise.resolve(uuidv7(now()))
-    },
+    ...sender,
+    reply: (body: unknown): Promise<string> =>
+      note({ kind: 'reply', type: replyType, options: {} }, body, NOWHERE),
     cancel: () => Promise.reject(notHere('cancel')),
-    afterCommit: (work: () => unknown) => void afterwards.push(work),
-    async savepoint<Result>(work: () => Promise<Result>): Promise<Result> {
-      const before = [sent.length, afterwards.length] as const
-      try {
-        return await work()
-      } catch (error) {
-        sent = sent.slice(0, before[0])
-        afterwards = afterwards.slice(0, before[1])
-        throw error
-      }
-    },
+    afterCommit: (work: () => unknown): void => unit.afterCommit(work),
+    savepoint: savepointIn({ ambient, savepoints }, unit),
   }
   return {
-    context,
-    get sent() {
-      return sent
+    async run(handler) {
+      try {
+        await ambient.run({ unit, cause: message }, async () => handler(context))
+        const sent = unit.close().map(({ message: one }) => shown(one, calls.get(one) as Call))
+        return await Promise.all(sent)
+      } finally {
+        unit.end()
+      }
     },
     get afterwards() {
-      return afterwards
+      return unit.works
     },
   }
+}
+
+const NOWHERE: OutgoingMessage['to'] = {
+  transport: mainTransport,
+  kind: 'queue',
+  name: 'rehearsal',
+}
+
+/** Every command has an owner, and every transport is there. */
+const ROUTING: Parameters<typeof destinationOf>[0] = {
+  ownQueue: NOWHERE.name,
+  routes: new Map(),
+  handles: () => true,
+  transports: { has: () => true, keys: () => [] },
+}
+
+const SERIALIZERS = {
+  contentTypes: [jsonSerializer.contentType],
+  of: () => jsonSerializer,
+  reader: () => jsonSerializer,
+}
+
+function outgoingOf(clock: Clock): ReturnType<typeof outgoingPipeline> {
+  return outgoingPipeline({
+    app: NOWHERE.name,
+    tenant: undefined,
+    clock,
+    serializers: SERIALIZERS,
+    inherit: [],
+    codecs: [],
+    wireFormat: undefined,
+    logger: silentLogger,
+    steps: [],
+    limitOf: () => Number.POSITIVE_INFINITY,
+    systemOf: () => NOWHERE.name,
+    checkBodies: 'always',
+  })
+}
+
+async function shown(sent: OutgoingMessage, { kind, type, options }: Call): Promise<SagaMessage> {
+  const received = jsonSerializer.decode(sent.body)
+  const body = await validateBody(type, received)
+  return { kind, type: kind === 'reply' ? '' : type.name, body, options }
 }
 
 /** The body as a receiver gets it. Throws as a send does. */

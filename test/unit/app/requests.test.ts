@@ -395,3 +395,23 @@ describe('a reply', () => {
     await Promise.all([prices.stop(), transport[Symbol.asyncDispose]()])
   })
 })
+
+describe('a request that no handler gets', () => {
+  test('fails with the reason of its dead letter, also if nobody could tell what it is', async () => {
+    const { prices, shop, start, stop } = openShop({
+      wireFormat: {
+        headers: () => ({}),
+        read: () => {
+          throw new Error('no format')
+        },
+      },
+    })
+    prices.handle(Quote, () => {})
+    await start()
+    await expect(shop.request(Quote, { sku: 'tea' })).rejects.toMatchObject({
+      code: 'MERSAL_REQUEST_FAILED',
+      details: { reason: 'malformed' },
+    })
+    await stop()
+  })
+})

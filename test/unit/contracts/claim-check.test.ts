@@ -288,3 +288,24 @@ test('codecs in an order that cannot work are refused', () => {
   expect(fields('gzip')).toBe('codecs')
   void silentLogger
 })
+
+test('a body that no receiver would fetch is not sent, and not stored', async () => {
+  const store = fileBodies({ directory })
+  const { app } = openShop({ codecs: [claimCheck({ store, aboveBytes: 10, largestBytes: 1000 })] })
+  const sending = app.transaction((_, { publish }) => publish(Uploaded, { text }))
+  await expect(sending).rejects.toMatchObject({
+    code: 'MERSAL_TOO_LARGE',
+    details: { type: Uploaded.name, limit: 1000 },
+  })
+  expect(files()).toEqual([])
+  await app.stop()
+})
+
+test('a store that removes at once, or cannot, fails no send', async () => {
+  for (const prune of [() => 3, () => undefined, () => JSON.parse('{')]) {
+    const store = { put: async () => {}, get: async () => undefined, prune } as never
+    const { app } = openShop({ codecs: [claimCheck({ store, aboveBytes: 10 })], logger: false })
+    await app.transaction((_, { publish }) => publish(Uploaded, { text }))
+    await app.stop()
+  }
+})

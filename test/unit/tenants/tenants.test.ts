@@ -359,3 +359,43 @@ test('an app with a tenant stands alone as well', async () => {
     expect.objectContaining({ details: { field: 'tenant' } }),
   )
 })
+
+test('a request for a tenant that there is not fails at once, with the reason', async () => {
+  const scene = openScene()
+  await using _ = scene.tenants
+  await scene.tenants.start()
+  await using asker = new Mersal({
+    name: 'asker',
+    transport: scene.network.transport(),
+    routes: { [Order.name]: 'orders' },
+    sendOnly: true,
+    logger: false,
+  })
+  await asker.start()
+  for (const headers of [{}, { tenant: 'umbrella' }, { tenant: '../acme' }])
+    await expect(asker.request(Order, { item: 'rope' }, { headers })).rejects.toMatchObject({
+      code: 'MERSAL_REQUEST_FAILED',
+      details: { reason: 'unknown-tenant' },
+    })
+})
+
+test('a tenant that is added, removed and added again at once is there', async () => {
+  const { tenants } = openScene()
+  await using _ = tenants
+  await tenants.start()
+  const [first, , last] = await Promise.allSettled([
+    tenants.add('initech'),
+    tenants.remove('initech'),
+    tenants.add('initech'),
+  ])
+  expect(first).toMatchObject({ reason: { code: 'MERSAL_UNKNOWN_TENANT' } })
+  expect(last).toMatchObject({ status: 'fulfilled' })
+  expect(tenants.list().map(({ name }) => name)).toContain('initech')
+})
+
+test('a misspelt field beside a store is refused: what it names would never be closed', async () => {
+  const { tenants } = openScene({
+    store: () => ({ store: memoryStore(), cloze: () => undefined }) as never,
+  })
+  await expect(tenants.start()).rejects.toMatchObject({ details: { field: 'store.cloze' } })
+})

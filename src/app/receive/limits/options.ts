@@ -2,6 +2,7 @@ import { errorFields } from '../../../core/errors/error-text.ts'
 import { type Envelope, headerNames } from '../../../core/messages/message.ts'
 import { checkNumber, checkOptions, invalidOption } from '../../../core/options.ts'
 import type { Logger } from '../../../core/telemetry.ts'
+import { kindOfAnswer } from '../../../lib/async/late-answer.ts'
 import type { LimitOptions } from '../../handle-options.ts'
 
 /** One limit on each group of messages: how many at a time, and how many in a second. */
@@ -94,7 +95,7 @@ function safely(
     try {
       const group: unknown = by(message)
       if (group === undefined || typeof group === 'string') return group
-      logger.error({ app, answer: `it returned a value of type ${typeof group}` }, text)
+      logger.error({ app, answer: `it returned ${kindOfAnswer(group)}` }, text)
     } catch (error) {
       logger.error({ app, ...errorFields(error) }, text)
     }

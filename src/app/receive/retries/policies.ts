@@ -1,6 +1,7 @@
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { checkBackoff, checkNumber, checkOptions, invalidOption } from '../../../core/options.ts'
 import type { Logger } from '../../../core/telemetry.ts'
+import { kindOfAnswer } from '../../../lib/async/late-answer.ts'
 import type { Backoff } from '../../../lib/async/backoff.ts'
 import type { RetryOptions } from '../../types.ts'
 import { type RetryPolicy, longestRetriesMs } from '../retry.ts'
@@ -76,8 +77,10 @@ function giveUpAfterMs(
 
 const atMostAnHour =
   (backoff: (attempt: number, error: unknown) => number) =>
-  (attempt: number, error: unknown): number =>
-    Math.min(backoff(attempt, error), LONGEST_ANSWER_MS)
+  (attempt: number, error: unknown): number => {
+    const answer = backoff(attempt, error)
+    return answer > LONGEST_ANSWER_MS ? LONGEST_ANSWER_MS : answer
+  }
 
 const isBoolean = (answer: unknown): answer is boolean => typeof answer === 'boolean'
 const isDuration = (answer: unknown): answer is number => typeof answer === 'number' && answer >= 0
@@ -97,7 +100,7 @@ function safely<Parameters extends readonly unknown[], Answer>(
     try {
       const answer = decide(...parameters)
       if (fits(answer)) return answer
-      logger.error({ app, answer: `it returned a value of type ${typeof answer}` }, text)
+      logger.error({ app, answer: `it returned ${kindOfAnswer(answer)}` }, text)
     } catch (error) {
       logger.error({ app, ...errorFields(error) }, text)
     }
