@@ -10,11 +10,21 @@ export const CONCURRENCY = 10
  * would handle fewer messages at a time than the consumers that it is compared with.
  */
 export const CONNECTIONS: number = CONCURRENCY + 2
+/** How many messages a candidate handles at a time, together, and holds. */
+export interface Amounts {
+  readonly concurrency: number
+  readonly batch: number
+  readonly prefetch?: number
+}
+
+export const ALONE: Amounts = { concurrency: CONCURRENCY, batch: 1 }
+/** Fetches more than it handles. */
+export const AHEAD: Amounts = { ...ALONE, prefetch: 2 * CONCURRENCY }
 /**
  * Of the candidates whose handler takes several messages in one transaction: four transactions at a
  * time.
  */
-export const TOGETHER = { concurrency: 100, batch: 25 }
+export const TOGETHER: Amounts = { concurrency: 100, batch: 25 }
 export const INSERT = 'insert into bench.received (number) values ($1)'
 const INBOX =
   'insert into bench.plain_inbox (consumer, message_id) values ($1, $2) on conflict do nothing'

@@ -11,7 +11,17 @@ import type { Candidate, Sample } from '../measure.ts'
 import { jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import type { BenchServer } from '../server.ts'
 import { withClient } from '../with-client.ts'
-import { CONCURRENCY, handleAll, handled, INSERT, openTables, TOGETHER } from './handled.ts'
+import {
+  AHEAD,
+  ALONE,
+  type Amounts,
+  CONCURRENCY,
+  handleAll,
+  handled,
+  INSERT,
+  openTables,
+  TOGETHER,
+} from './handled.ts'
 
 interface Scene {
   readonly postgres: BenchServer
@@ -37,6 +47,7 @@ export function fromPostgres(
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal(true)),
     candidate('Mersal, no keys', mersal(false)),
+    candidate('Mersal, no keys, twice as many fetched as handled', mersal(false, AHEAD)),
     ...(together
       ? [candidate('Mersal, no keys, up to 25 in each of 4 transactions', mersal(false, TOGETHER))]
       : []),
@@ -70,10 +81,7 @@ const bare: Prepare = async ({ postgres, pool, count }) => {
   return async () => void (await Promise.all(Array.from({ length: CONCURRENCY }, worker)))
 }
 
-function mersal(
-  keyed: boolean,
-  { concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 },
-): Prepare {
+function mersal(keyed: boolean, { concurrency, batch, ...fetching }: Amounts = ALONE): Prepare {
   return async ({ pool, count, stack }) => {
     const queue = 'bench-receive'
     const open = (name: string) =>
@@ -81,7 +89,7 @@ function mersal(
         new Mersal({
           name,
           store: postgresStore({ pool, schema: 'bench' }),
-          transport: postgresQueue({ pool, schema: 'bench' }),
+          transport: postgresQueue({ pool, schema: 'bench', ...fetching }),
           receive: { concurrency },
           routes: { [Happened.name]: queue },
         }),

@@ -9,6 +9,9 @@ import { bodyOf, numberOf } from '../messages.ts'
 import { mersalProperties } from '../relays/bare.ts'
 import type { BenchServer } from '../server.ts'
 import {
+  AHEAD,
+  ALONE,
+  type Amounts,
   CONCURRENCY,
   handleAll,
   handled,
@@ -43,10 +46,7 @@ export function fromRabbit(
     candidate('consumer with a business row', bareConsumer(false)),
     candidate('consumer with an inbox row and a business row', bareConsumer(true)),
     candidate('Mersal', mersalConsumer(ALONE)),
-    candidate(
-      'Mersal, twice as many fetched as handled',
-      mersalConsumer({ ...ALONE, prefetch: 2 * CONCURRENCY }),
-    ),
+    candidate('Mersal, twice as many fetched as handled', mersalConsumer(AHEAD)),
     ...(together
       ? [candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER))]
       : []),
@@ -118,14 +118,6 @@ function bareConsumer(inbox: boolean): Receive {
     consumeByHand(scene, stack, ({ content, properties }) =>
       writeByHand(pool, numberOf(content), inbox ? properties.messageId : undefined),
     )
-}
-
-const ALONE = { concurrency: CONCURRENCY, batch: 1 }
-
-interface Amounts {
-  readonly concurrency: number
-  readonly batch: number
-  readonly prefetch?: number
 }
 
 function mersalConsumer({ concurrency, batch, ...fetching }: Amounts): Receive {

@@ -7,7 +7,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import { ownCpu, temporaryFolder } from '../sqlite/folder.ts'
-import { CONCURRENCY, countFaults, handleAll, TOGETHER } from './handled.ts'
+import { AHEAD, ALONE, type Amounts, countFaults, handleAll, TOGETHER } from './handled.ts'
 
 /**
  * Makes everything ready in the folder, and returns what handles all messages. Business rows go to
@@ -27,6 +27,7 @@ export function fromSqlite(effort: Effort, together: boolean): Candidate[] {
   return [
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal()),
+    candidate('Mersal, 1,000 keys, twice as many fetched as handled', mersal(AHEAD)),
     ...(together
       ? [candidate('Mersal, 1,000 keys, up to 25 in each of 4 transactions', mersal(TOGETHER))]
       : []),
@@ -77,13 +78,13 @@ const bare: Prepare = async (folder, count) => {
   }
 }
 
-function mersal({ concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 }): Prepare {
+function mersal({ concurrency, batch, ...fetching }: Amounts = ALONE): Prepare {
   return async (folder, count) => {
     const open = (name: string): Mersal<DatabaseSync> =>
       new Mersal({
         name,
         store: sqlite({ path: join(folder, `${name}.db`) }),
-        transport: sqliteQueue({ path: join(folder, 'queue.db') }),
+        transport: sqliteQueue({ path: join(folder, 'queue.db'), ...fetching }),
         receive: { concurrency },
         routes: { [Happened.name]: 'business' },
       })

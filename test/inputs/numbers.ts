@@ -123,6 +123,9 @@ const fields: readonly Field[] = [
     500_000_000,
   ],
   ['memoryStore.lockWaitMs', (lockWaitMs) => memoryStore({ lockWaitMs }), 0, 3_600_000],
+  ['mysqlQueue.prefetch', (prefetch) => queue({ prefetch }), 1, 10_000],
+  ['postgresQueue.prefetch', (prefetch) => postgresQueue({ pool, prefetch }), 1, 10_000],
+  ['sqliteQueue.prefetch', (prefetch) => sqliteQueue({ path: ':memory:', prefetch }), 1, 10_000],
   ['rabbitmq.prefetch', (prefetch) => rabbitmq({ url: 'amqp://h', prefetch }), 1, 10_000],
   [
     'rabbitmq.heartbeatSeconds',

@@ -50,6 +50,12 @@ export interface PostgresQueueOptions {
    */
   readonly pollIntervalMs?: number
   /**
+   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
+   * a free hand, so that many are taken at a time. When a process dies, each of them counts as
+   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
+   */
+  readonly prefetch?: number
+  /**
    * The connection that listens is asked for an answer this often, in milliseconds. From 100 to
    * 60,000. Default 5000.
    */

@@ -1,6 +1,6 @@
 import { errorText } from '../../core/errors/error-text.ts'
 import type { Delivery } from '../../core/transport.ts'
-import type { Reject } from '../shared/held-queue.ts'
+import type { Reject } from '../shared/receiving/held-messages.ts'
 import type { Connection } from './connection.ts'
 import type { Hold } from '../queues/settler.ts'
 import { storedDelivery, type StoredRow } from '../queues/stored-delivery.ts'

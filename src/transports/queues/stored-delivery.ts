@@ -4,7 +4,7 @@ import { decodeHeaders } from '../../sql/headers.ts'
 import { bytes, damagedHeaders } from '../../sql/shared/rows.ts'
 import { setAside } from '../shared/aside.ts'
 import { postponedField } from '../shared/deliver.ts'
-import type { Reject } from '../shared/held-queue.ts'
+import type { Reject } from '../shared/receiving/held-messages.ts'
 
 /** A message of a queue in a database, as it was taken. */
 export interface StoredRow {

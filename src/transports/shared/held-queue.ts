@@ -1,49 +1,23 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import type { Consumption, Disposition } from '../../core/transport.ts'
 import { aborted, toError } from '../../lib/async/abort.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { seldom } from '../../lib/async/seldom.ts'
 import { cannotBury } from './aside.ts'
 import { deliver, inHand, type OnDelivery } from './deliver.ts'
-
-/** Messages that have been taken. `more`: there may be more that is due now. */
-export interface Taken<Message> {
-  readonly messages: readonly Message[]
-  readonly more: boolean
-}
-
-export type Reject = Extract<Disposition, { kind: 'reject' }>
-
-/** A place whose messages are taken for a limited time, one holder at a time. */
-export interface HeldMessages<Message> {
-  /** Takes at most this many that are due, in their order. */
-  take(limit: number): Promise<Taken<Message>>
-  /** What the callback is asked; or what is done with the message without asking. */
-  deliveryOf(message: Message, signal: AbortSignal): Delivery | Reject
-  /** Holds these for the whole time again. Returns those that are still ours. */
-  renew(messages: readonly Message[]): Promise<ReadonlySet<Message>>
-  /**
-   * Records what became of a message. Resolves when that is recorded, or the message turned out to
-   * be no longer ours, or the queue is closed. Never rejects. Where a message that has gone makes
-   * another one due, such as the next one of its key, it rings.
-   */
-  settle(message: Message, disposition: Disposition): Promise<void>
-  /**
-   * Calls `ring` when there may be something to take; resolves after `signal` has aborted.
-   */
-  listen(ring: () => void, signal: AbortSignal): Promise<void>
-  /** Milliseconds until something falls due without a ring; Infinity if nothing is known to. */
-  nextDueMs(): number
-}
+import type { HeldMessages } from './receiving/held-messages.ts'
+import { createSlots, inSlot, type Slots } from './receiving/slots.ts'
 
 export interface HeldQueueOptions {
   /** For texts, such as `postgres queue`. */
   readonly name: string
   readonly consumption: Consumption
   readonly onDelivery: OnDelivery
+  /** Most messages that are held. What no hand is free for waits. Default: one for each hand. */
+  readonly prefetch?: number
   /** How long a message is held unless it is renewed, in milliseconds. Infinity: for ever. */
   readonly visibilityMs: number
   /** Looks at least this often, in milliseconds. Infinity: only when something rings or is due. */
@@ -95,6 +69,7 @@ export class HeldQueue<Message> implements AsyncDisposable {
   readonly #options: HeldQueueOptions
   readonly #messages: HeldMessages<Message>
   readonly #held = new Set<Held<Message>>()
+  readonly #hands: Slots
   readonly #running = inHand()
   readonly #stopping = new AbortController()
   readonly #closing = new AbortController()
@@ -116,6 +91,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
   ) {
     this.#options = options
     this.#isNews = seldom(options.clock, 60_000)
+    const { concurrency } = options.consumption
+    this.#hands = createSlots(concurrency, this.#closing.signal, this.#stopping.signal)
     this.#messages = messages({
       stopping: this.#stopping.signal,
       closing: this.#closing.signal,
@@ -163,17 +140,26 @@ export class HeldQueue<Message> implements AsyncDisposable {
   }
 
   get #free(): number {
-    return this.#options.consumption.concurrency - this.#held.size
+    return Math.max(0, this.#options.consumption.concurrency - this.#held.size)
+  }
+
+  /** How many may be taken. One look for half of what may wait costs less than one for each. */
+  get #room(): number {
+    const { prefetch = 0, consumption } = this.#options
+    const { concurrency } = consumption
+    const most = Math.max(prefetch, concurrency)
+    const waiting = Math.max(0, this.#held.size - concurrency)
+    return waiting * 2 > most - concurrency ? 0 : most - this.#held.size
   }
 
   async #takeAll(): Promise<void> {
     const { signal } = this.#stopping
     while (!signal.aborted) {
       this.#rung = Promise.withResolvers()
-      const free = this.#free
+      const room = this.#room
       try {
-        const more = free > 0 && (await this.#take(free))
-        if (!more) await this.#rest(free > 0)
+        const more = room > 0 && (await this.#take(room))
+        if (!more) await this.#rest(room > 0)
       } catch (error) {
         this.#isTroubled = true
         if (!signal.aborted) this.#options.consumption.onTrouble?.(toError(error))
@@ -218,9 +204,7 @@ export class HeldQueue<Message> implements AsyncDisposable {
   }
 
   async #handle(held: Held<Message>): Promise<void> {
-    const disposition: Disposition = this.#stopping.signal.aborted
-      ? { kind: 'release' }
-      : await this.#decide(held)
+    const disposition = await inSlot(this.#hands, () => this.#decide(held))
     // The hands are free, so that the next messages can be taken while this is recorded.
     this.#held.delete(held)
     const settled = this.#messages.settle(held.message, disposition)
@@ -229,7 +213,9 @@ export class HeldQueue<Message> implements AsyncDisposable {
     await settled
   }
 
+  /** What was not begun before the stop, or was lost while it waited, is not begun. */
   async #decide({ message, controller }: Held<Message>): Promise<Disposition> {
+    if (this.#stopping.signal.aborted || controller.signal.aborted) return { kind: 'release' }
     const delivery = this.#messages.deliveryOf(message, controller.signal)
     return 'kind' in delivery ? delivery : await deliver(this.#options.onDelivery, delivery)
   }

@@ -71,6 +71,12 @@ export interface QueueSettings {
    * 1000.
    */
   readonly pollIntervalMs: number
+  /**
+   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
+   * a free hand, so that many are taken at a time. When a process dies, each of them counts as
+   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
+   */
+  readonly prefetch: number
 }
 
 export const queueOptionNames: readonly (keyof QueueSettings)[] = [
@@ -78,6 +84,7 @@ export const queueOptionNames: readonly (keyof QueueSettings)[] = [
   'eventsWithoutSubscribers',
   'visibilityMs',
   'pollIntervalMs',
+  'prefetch',
 ]
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
@@ -108,6 +115,7 @@ export function queueSettings(
       min: 1,
       max: 3_600_000,
     }),
+    prefetch: checkNumber(`${where}.prefetch`, given.prefetch, { default: 0, min: 1, max: 10_000 }),
   }
 }
 

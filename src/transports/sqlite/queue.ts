@@ -42,6 +42,12 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
    * 1000.
    */
   readonly pollIntervalMs?: number
+  /**
+   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
+   * a free hand, so that many are taken at a time. When a process dies, each of them counts as
+   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
+   */
+  readonly prefetch?: number
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Disposition } from '../../core/transport.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
 import { asideMs, asideText, deadText } from '../shared/aside.ts'
-import type { Reject } from '../shared/held-queue.ts'
+import type { Reject } from '../shared/receiving/held-messages.ts'
 import { queueSql } from './statements.ts'
 
 /** Which row, and the proof that it is still ours. */

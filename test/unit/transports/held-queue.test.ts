@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import type { Delivery, Disposition } from '../../../src/core/transport.ts'
 import { manualClock } from '../../../src/testing/manual-clock.ts'
-import { type HeldMessages, HeldQueue } from '../../../src/transports/shared/held-queue.ts'
+import { HeldQueue } from '../../../src/transports/shared/held-queue.ts'
+import type { HeldMessages } from '../../../src/transports/shared/receiving/held-messages.ts'
 
 interface Message {
   readonly name: string
@@ -12,7 +13,7 @@ const POLL_MS = 1000
 const VISIBILITY_MS = 3000
 
 /** A queue of names in memory; what is settled is written down. */
-function open({ concurrency = 2, waiting = [] as string[] } = {}) {
+function open({ concurrency = 2, prefetch = 0, waiting = [] as string[] } = {}) {
   const clock = manualClock()
   const settled: string[] = []
   const warnings: string[] = []
@@ -21,9 +22,11 @@ function open({ concurrency = 2, waiting = [] as string[] } = {}) {
   const fails: { take: number; renew?: Error } = { take: 0 }
   const lost = new Set<string>()
   const due = { inMs: Infinity }
+  const limits: number[] = []
   let ring = (): void => {}
   const messages: HeldMessages<Message> = {
     async take(limit) {
+      limits.push(limit)
       if (fails.take-- > 0) throw new Error('the place is away')
       const taken = waiting.splice(0, limit).map((name) => ({ name }))
       return { messages: taken, more: taken.length === limit && waiting.length > 0 }
@@ -58,6 +61,7 @@ function open({ concurrency = 2, waiting = [] as string[] } = {}) {
       consumption: { queue: 'q', concurrency, onTrouble: (error) => troubles.push(error?.message) },
       onDelivery: (delivery) =>
         new Promise((answer) => asked.set(delivery.message.id, { delivery, answer })),
+      prefetch,
       visibilityMs: VISIBILITY_MS,
       pollIntervalMs: POLL_MS,
       pause: { firstMs: 100, longestMs: 400 },
@@ -77,6 +81,7 @@ function open({ concurrency = 2, waiting = [] as string[] } = {}) {
     lost,
     due,
     waiting,
+    limits,
     ring: () => ring(),
     inHand: () => [...asked.keys()],
     signalOf: (name: string) => asked.get(name)?.delivery.signal.aborted,
@@ -100,6 +105,48 @@ describe('a held queue', () => {
     answer('2')
     answer('3')
     await queue[Symbol.asyncDispose]()
+  })
+
+  test('takes more than it has hands for, when told to, and no more until half of those have begun', async () => {
+    const waiting = ['1', '2', '3', '4', '5', '6', '7', '8']
+    const { queue, inHand, answer, settled, limits } = open({ prefetch: 6, waiting })
+    await turn()
+    expect([inHand(), waiting, limits]).toEqual([['1', '2'], ['7', '8'], [6]])
+    answer('1')
+    await turn()
+    expect([inHand(), limits]).toEqual([['2', '3'], [6]])
+    answer('2')
+    await turn()
+    expect([inHand(), waiting, limits]).toEqual([['3', '4'], [], [6, 2]])
+    for (const name of ['3', '4', '5', '6', '7', '8']) {
+      answer(name)
+      await turn()
+    }
+    expect(settled).toEqual(['1', '2', '3', '4', '5', '6', '7', '8'].map((name) => `${name} ack`))
+    await queue[Symbol.asyncDispose]()
+  })
+
+  test('what waits for a hand is renewed, is not begun once it is lost, and goes back at a stop', async () => {
+    const waiting = ['1', '2', '3']
+    const { clock, queue, inHand, answer, settled, lost } = open({
+      concurrency: 1,
+      prefetch: 3,
+      waiting,
+    })
+    await turn()
+    lost.add('2')
+    await clock.advance(VISIBILITY_MS / 3)
+    answer('1')
+    await turn()
+    expect([inHand(), settled]).toEqual([['3'], ['1 ack', '2 release']])
+    waiting.push('4', '5')
+    await clock.advance(POLL_MS)
+    const stopped = queue[Symbol.asyncDispose]()
+    await turn()
+    answer('3')
+    await stopped
+    expect(settled.toSorted()).toEqual(['1 ack', '2 release', '3 ack', '4 release', '5 release'])
+    expect(inHand()).toEqual([])
   })
 
   test('looks when it is rung, when something falls due, and when the poll interval is over', async () => {

@@ -18,7 +18,7 @@ import { trouble } from '../../shared/receiving/trouble.ts'
 import { type Answers, createAnswers } from './answers.ts'
 import { ask } from './ask.ts'
 import type { Hold, Settler } from './settle.ts'
-import { createSlots, inSlot, type Slots } from '../connection/slots.ts'
+import { createSlots, inSlot, type Slots } from '../../shared/receiving/slots.ts'
 
 /**
  * It could not be stored as a dead letter when it was given up; with what had been decided then.

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import { type HeaderTable, headerTable, numberIn, ownHeaders } from '../publish/envelope.ts'
 import type { Answer } from '../consume/settle.ts'
-import type { Reject } from '../../shared/held-queue.ts'
+import type { Reject } from '../../shared/receiving/held-messages.ts'
 import type { BegunHere } from '../connection/known.ts'
 import { keyOf } from './names.ts'
 
