@@ -11,13 +11,14 @@ import { type AppState, appStopped } from '../lifecycle.ts'
 import { decode } from '../receive/decode.ts'
 import { type SendPorts, destinationOf, directCall } from '../send/send-calls.ts'
 import { checkMessageType } from '../send/messages.ts'
+import { checkedId } from '../send/outgoing.ts'
 import type { SendOptions } from '../senders.ts'
 import type { Settings } from '../settings/settings.ts'
 import { failedType, replyType } from './replying.ts'
 
 /** Options of `app.request()`. */
 export interface RequestOptions
-  extends Pick<SendOptions, 'to' | 'partitionKey' | 'expiresInMs' | 'headers'> {
+  extends Pick<SendOptions, 'to' | 'partitionKey' | 'expiresInMs' | 'headers' | 'id'> {
   /** How long the reply may take, in milliseconds. From 1 to an hour. Default 30,000. */
   readonly timeoutMs?: number
   /** Ends the waiting when it aborts: the call throws its reason. Default: nothing ends it. */
@@ -49,7 +50,7 @@ interface Hearing {
   silent: boolean
 }
 
-const OPTIONS = ['timeoutMs', 'signal', 'to', 'partitionKey', 'expiresInMs', 'headers']
+const OPTIONS = ['timeoutMs', 'signal', 'to', 'partitionKey', 'expiresInMs', 'headers', 'id']
 /** Replies in hand at one time. */
 const CONCURRENCY = 100
 
@@ -90,7 +91,8 @@ export class Requests<Tx> {
     if (settings.storage !== undefined && place().outer !== undefined)
       throw insideTransaction(type.name)
     signal?.throwIfAborted()
-    const id = uuidv7(settings.clock.now())
+    const id = options.id === undefined ? uuidv7(settings.clock.now()) : checkedId(options.id)
+    if (this.#waiting.has(id)) throw waitsAlready(type.name)
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     this.#waiting.set(id, { resolve, reject })
     const over = new AbortController()
@@ -206,6 +208,11 @@ const QUEUE_STAYS = 'the queue for replies was not removed'
 function noReply(type: string, id: string, timeoutMs: number): MersalError {
   const text = `request('${type}'): no reply within ${timeoutMs} ms; it may have been handled, or may still be`
   return new MersalError('MERSAL_NO_REPLY', text, { details: { id } })
+}
+
+function waitsAlready(type: string): MersalError {
+  const text = `request('${type}'): a request with this id waits for its reply already: give each an id of its own`
+  return new MersalError('MERSAL_INVALID_MESSAGE', text, { details: { field: 'id' } })
 }
 
 function requestFailed(body: unknown): MersalError {

@@ -114,6 +114,51 @@ describe('a request', () => {
     await stop()
   })
 
+  test('has the id that its sender has chosen, so that one that comes back can ask for it', async () => {
+    const { prices, shop, start, stop } = openShop()
+    const seen: string[] = []
+    prices.handle(Quote, async (_, { reply, message }) => {
+      seen.push(message.id)
+      await reply({ cents: 7 })
+    })
+    await start()
+    const id = crypto.randomUUID()
+    expect(await shop.request(Quote, { sku: 'tea' }, { id })).toEqual({ cents: 7 })
+    expect(await prices.outcome(id)).toBe('handled')
+    expect(seen).toEqual([id])
+    await stop()
+  })
+
+  test('P4: that comes again with its id takes effect once, and gets no second reply', async () => {
+    const { prices, shop, start, stop } = openShop()
+    let effects = 0
+    prices.handle(Quote, async (_, { reply }) => {
+      effects += 1
+      await reply({ cents: 7 })
+    })
+    await start()
+    const id = crypto.randomUUID()
+    expect(await shop.request(Quote, { sku: 'tea' }, { id })).toEqual({ cents: 7 })
+    await expect(shop.request(Quote, { sku: 'tea' }, { id, timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'MERSAL_NO_REPLY',
+      details: { id },
+    })
+    expect(effects).toBe(1)
+    await stop()
+  })
+
+  test('is refused if its id is no UUID, or that of another one that waits', async () => {
+    const { shop } = await openAlone()
+    const invalid = { code: 'MERSAL_INVALID_MESSAGE', details: { field: 'id' } }
+    await expect(shop.request(Quote, { sku: 'tea' }, { id: '7' })).rejects.toMatchObject(invalid)
+    const id = crypto.randomUUID()
+    const first = shop.request(Quote, { sku: 'tea' }, { id })
+    await expect(shop.request(Quote, { sku: 'tea' }, { id })).rejects.toMatchObject(invalid)
+    const ended = expect(first).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    await shop.stop()
+    await ended
+  })
+
   test('takes the first of two replies, and drops what comes twice or late', async () => {
     const { prices, shop, start, stop, network } = openShop()
     const late = Promise.withResolvers<void>()
