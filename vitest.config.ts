@@ -14,7 +14,7 @@ const fast = [
   'test/bench/{check,comparison,goals,scaling}.test.ts',
   'test/chaos/{checkers,page}.test.ts',
   'test/contract/memory.test.ts',
-  'test/crash-matrix/points.test.ts',
+  'test/crash-{matrix,features}/points.test.ts',
   'demo/reconcile.test.ts',
 ]
 
@@ -23,6 +23,7 @@ const long = [
   'test/{chaos,inputs,model,projects,simulation,upgrade,user-code}/**/*.test.ts',
   'test/bench/bench.test.ts',
   'test/scenarios/crash-matrix-*.test.ts',
+  'test/crash-features/killed.test.ts',
   'test/scenarios/{postgres-relays,relay-program}.test.ts',
   'examples/**/*.test.ts',
   'demo/**/*.test.ts',

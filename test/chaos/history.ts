@@ -25,6 +25,8 @@ export type Event =
       readonly kind: string
       readonly ids: readonly string[]
     }
+  /** A request that takes effect once was answered. */
+  | { readonly op: 'once'; readonly phase: 'ok'; readonly key: string; readonly stamp: string }
   | {
       readonly op: 'tx'
       readonly phase: 'ok' | 'fail' | 'info'

@@ -8,7 +8,7 @@ import { storeKinds } from './plan.ts'
 import { report } from './report.ts'
 import { run } from './run.ts'
 
-const usage = `usage: npm run chaos -- [--store ${storeKinds.join('|')}] [--minutes N] [--seed N] [--nemesis a,b] [--keep] [--json]
+const usage = `usage: npm run chaos -- [--store ${storeKinds.join('|')}] [--minutes N] [--seed N] [--nemesis a,b] [--features] [--keep] [--json]
 ${nemeses.map(({ name, says, on }) => `  ${name.padEnd(18)} ${says} (${on.join(', ')})`).join('\n')}\n`
 
 function complain(code = 2): number {
@@ -23,6 +23,7 @@ async function main(): Promise<number> {
       minutes: { type: 'string', default: '10' },
       seed: { type: 'string' },
       nemesis: { type: 'string' },
+      features: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -37,7 +38,7 @@ async function main(): Promise<number> {
   }
   const names = values.nemesis?.split(',')
   nemesesFor(store, names)
-  const command = `npm run chaos -- --store ${store} --minutes ${values.minutes} --seed ${seed}${names === undefined ? '' : ` --nemesis ${names.join(',')}`}`
+  const command = `npm run chaos -- --store ${store} --minutes ${values.minutes} --seed ${seed}${values.features ? ' --features' : ''}${names === undefined ? '' : ` --nemesis ${names.join(',')}`}`
   const say = (text: string): void => void process.stderr.write(`  ${text}\n`)
   say(command)
   const interrupted = new AbortController()
@@ -50,6 +51,7 @@ async function main(): Promise<number> {
     say,
     signal,
     keep: values.keep,
+    features: values.features,
     ...(names === undefined ? {} : { nemeses: names }),
   })
   const result = { command, store, seed, date: new Date().toISOString().slice(0, 10), ...outcome }

@@ -4,6 +4,7 @@
  */
 
 import { brokerMutants } from './broker-mutants.ts'
+import { featureMutants } from './feature-mutants.ts'
 import type { StoreKind } from './plan.ts'
 import type { Change } from './planted.ts'
 
@@ -20,6 +21,8 @@ export interface Mutant {
         readonly store: StoreKind
         readonly nemeses: readonly string[]
         readonly seconds: number
+        /** With the second workload. */
+        readonly features?: true
       }
     | { readonly suite: string }
 }
@@ -352,4 +355,5 @@ export const mutants: readonly Mutant[] = [
     under: { store: 'mysql', nemeses: ['kill'], seconds: 8 },
   },
   ...brokerMutants,
+  ...featureMutants,
 ]

@@ -44,9 +44,14 @@ const folder = join(root, 'docs/reliability')
 export const read = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), 'utf8'))
 
 /** The results of the runs, which are called after their store and seed. */
-export function results(): readonly Result[] {
+export const results = (): readonly Result[] => resultsOf('')
+
+/** Those with the second workload. */
+export const featureResults = (): readonly Result[] => resultsOf('features-')
+
+function resultsOf(prefix: string): readonly Result[] {
   const files = readdirSync(folder).filter((name) =>
-    new RegExp(`^(${Object.keys(stores).join('|')})-\\d+\\.json$`).test(name),
+    new RegExp(`^${prefix}(${Object.keys(stores).join('|')})-\\d+\\.json$`).test(name),
   )
   return files.sort().map((name) => read(name) as Result)
 }

@@ -4,11 +4,15 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { MatrixResult as FeaturesResult } from '../crash-features/matrix.ts'
+import type { PlantedResult } from '../crash-features/planted.ts'
+import { featuresSection } from '../crash-features/table.ts'
 import type { MatrixResult } from '../crash-matrix/matrix.ts'
 import { matrixSection } from '../crash-matrix/table.ts'
 import { type GuardsResult, type ProgramsResult, programsSection } from '../user-code/table.ts'
 import { nemeses } from './nemeses/all.ts'
 import {
+  featureResults,
   promises,
   read,
   results,
@@ -49,7 +53,7 @@ const never: readonly string[] = [
   'The wall clock of the database server. Only those of the processes of Mersal are wrong, and on SQLite, where they are all one clock, none.',
   'A leak of less than 2 MiB in the last three fifths of the life of a process, which is some hundred bytes for each message of a run of ten minutes.',
   'NATS or Kafka in a cluster: several copies of a stream or topic, and the loss of a leader. The failover of Redis, which has a scenario of its own.',
-  'The order of handling: on RabbitMQ it has a storm of its own (`orderPerKey`), on NATS tests with processes that are killed, stopped and frozen, on Redis it is not promised; and PostgreSQL as the queue, which has tests of its own.',
+  'Sagas, `once` and handling in order with other stores and brokers than PostgreSQL with RabbitMQ and SQLite; on NATS the order has tests with processes that are killed, stopped and frozen, on Redis it is not promised; and PostgreSQL as the queue, which has tests of its own.',
   'P3 and P8 have tests of their own, and days of running have not been tried.',
 ]
 
@@ -146,6 +150,46 @@ ${table(['bug', 'noticed by', 'runs until then'], rows)}
 `
 }
 
+/** Runs with sagas, requests once and handling in order. */
+function featureRuns(results: readonly Result[]): string {
+  const head = `run,verdict,time,faults,sagas,requests once,handled in order,${featureChecks.join(',')},other violations`
+  const rows = results.map(({ store, seed, date, verdict, seconds, counts, faults, findings }) => {
+    const found = (check: string): number =>
+      sum(findings.filter((each) => each.check === check).map(({ count }) => count))
+    const others = findings.filter(({ check }) => !featureChecks.includes(check))
+    return [
+      `${stores[store]}, seed ${seed}, ${date}`,
+      verdict,
+      `${seconds} s`,
+      whole(sum(Object.values(faults).map(({ landed }) => landed))),
+      whole(counts.features?.sagas ?? 0),
+      whole(counts.features?.requests ?? 0),
+      whole(counts.features?.steps ?? 0),
+      ...featureChecks.map((check) => String(found(check))),
+      String(sum(others.map(({ count }) => count))),
+    ]
+  })
+  return `## Sagas, requests once, and handling in order, under faults
+
+\`npm run chaos -- --features\`: a producer places orders and pays for them, each request with \`once\`, repeats some, and repeats the last ones after each of its deaths; two processes of one
+app have a saga with timeouts that end, replace or outlive it, and handle what comes in order (\`orderPerKey\`). Relays, a consumer and the other checkers are as above.
+\`sagaOnce\`: each saga that was started has ended exactly once, or is open with the state that its messages have made. \`sagaTimeouts\`: an open one has its timeout in the outbox, and
+none was early. \`onceEffect\`: each key has one effect, the one that its answers tell of. \`orderedEffect\`: the effects of each key are those that were committed, in that order.
+
+${table(head.split(','), rows)}
+
+${results
+  .map(
+    ({ command, versions }) =>
+      `- \`${command}\` (${Object.entries(versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', ')})`,
+  )
+  .join('\n')}
+`
+}
+const featureChecks: readonly string[] = ['sagaOnce', 'sagaTimeouts', 'onceEffect', 'orderedEffect']
+
 /** The page as it should be. */
 export function page(): string {
   const all = results()
@@ -163,7 +207,9 @@ order, heals everything, waits until nothing is left, and compares three things 
 after every action. The promises are those of [guarantees](guarantees.md). A run in which a planned fault did not land is *invalid*, and counts for nothing.
 
 ${parts.join('\n')}
-${matrices.map(({ file, title }) => matrixPart(file, title)).join('')}${mutantSection(read('mutants.json') as Mutants)}
+${matrices.map(({ file, title }) => matrixPart(file, title)).join('')}${featuresSection(read('crash-features.json') as FeaturesResult, read('crash-features-planted.json') as PlantedResult)}
+${featureRuns(featureResults())}
+${mutantSection(read('mutants.json') as Mutants)}
 ${programsSection(read('programs.json') as ProgramsResult, read('guards.json') as GuardsResult)}
 ## What was not tried
 

@@ -59,6 +59,8 @@ export interface WorkerPlan {
   readonly express: boolean
   /** Most messages that a handler takes in one transaction. */
   readonly batch: number
+  /** Its part in the second workload: sagas, requests once, handling in order. */
+  readonly features: 'producer' | 'clerk' | undefined
 }
 
 /** `at`: end or stop at this point, when it is reached next. `quiet`: write nothing more. */

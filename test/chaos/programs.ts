@@ -11,7 +11,7 @@ import type { Order, Report, WorkerPlan } from './plan.ts'
 
 export type ProgramPlan = Pick<
   WorkerPlan,
-  'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express' | 'batch'
+  'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express' | 'batch' | 'features'
 >
 
 export interface ProgramOptions {

@@ -11,6 +11,11 @@ export interface Result extends Outcome {
   readonly date: string
 }
 
+const featuresLine = (features: Result['counts']['features']): string =>
+  features === undefined
+    ? ''
+    : `  features   ${features.sagas} sagas, ${features.requests} requests once, ${features.steps} messages handled in order\n`
+
 export function report(result: Result): string {
   const { counts, duplicates, recovery, memory, faults } = result
   const findings = result.findings.map(({ check, says, count, witnesses, skipped }) => {
@@ -27,7 +32,7 @@ ${findings.join('\n')}
 
   faults     ${landed.join(', ')}
   messages   ${counts.committed} committed, ${counts.published} published, ${counts.effects} effects, ${counts.deadLetters} dead letters
-  history    ${counts.rolledBack} rolled back, ${counts.commitsUnknown} commits and ${counts.unknown} publishes unknown, ${counts.redeliveries} redeliveries
+${featuresLine(counts.features)}  history    ${counts.rolledBack} rolled back, ${counts.commitsUnknown} commits and ${counts.unknown} publishes unknown, ${counts.redeliveries} redeliveries
   duplicates ${duplicates.surplus} copies too many; copies with a cause: ${causes.join(', ') || 'none'}
   recovery   median ${recovery.medianMs} ms, longest ${recovery.mostMs} ms, after ${recovery.faults} faults
   memory     at most ${memory.mostMiB} MiB in a process, growth ${memory.mostGrowthMiB} MiB; after collecting garbage ${memory.mostLiveMiB} MiB, growth ${memory.mostLiveGrowthMiB} MiB

@@ -14,11 +14,14 @@ import {
 } from './checkers/evidence.ts'
 import { type Finding, findingOf } from './checkers/finding.ts'
 import { memory, memoryCheckers, type Memory } from './checkers/memory.ts'
+import { featureCheckers } from './checkers/features.ts'
 import { metricsTruth } from './checkers/meters.ts'
 import { messageCheckers, withDiscarded } from './checkers/messages.ts'
 import { processCheckers, recovery, type Recovery } from './checkers/processes.ts'
 import { presentBuild, previousBuild } from './builds.ts'
 import { errorText, historyFile, openHistory, readHistory } from './history.ts'
+import { featureKinds, featureNemeses } from './features/plan.ts'
+import { type FeatureCounts, featureCounts, featuresWaiting } from './features/tables.ts'
 import { nemesesFor } from './nemeses/all.ts'
 import type { AnyPlace, Builds, Nemesis, Scene } from './nemeses/nemesis.ts'
 import { isCluster, type StoreKind } from './plan.ts'
@@ -40,6 +43,8 @@ export interface Settings {
   readonly seconds: number
   /** Names; default all that exist for the store. */
   readonly nemeses?: readonly string[]
+  /** Sagas, requests once and handling in order beside the other messages. Default false. */
+  readonly features?: boolean
   /** Default `src`. */
   readonly source?: string
   /**
@@ -70,6 +75,7 @@ export interface Outcome {
     readonly redeliveries: number
     readonly effects: number
     readonly deadLetters: number
+    readonly features?: FeatureCounts
   }
   readonly duplicates: ReturnType<typeof duplicates>
   readonly recovery: Recovery
@@ -86,13 +92,15 @@ export async function run(settings: Settings): Promise<Outcome> {
   const began = performance.now()
   const folder = mkdtempSync(join(tmpdir(), 'mersal-chaos-'))
   const say = settings.say ?? (() => {})
-  const planned = nemesesFor(settings.store, settings.nemeses)
+  const planned = nemesesFor(settings.store, namesOf(settings))
   await using stack = new AsyncDisposableStack()
   const place = await openPlace(settings.store, planned, stack)
   const history = stack.use(openHistory(historyFile(folder, 'harness'), 'harness', 1))
   const builds = await openBuilds(settings, planned, stack)
   const first = typeof builds.previous === 'object' ? builds.previous.first : builds.present
-  await place.prepare(await loadAdapters(first.source))
+  const adapters = await loadAdapters(first.source)
+  await place.prepare(adapters)
+  if (settings.features === true) await featuresOf(place).prepare(adapters)
   const programs = plans(settings, place).map(
     (plan) => new Program({ plan, folder, history, build: first }),
   )
@@ -117,18 +125,34 @@ export async function run(settings: Settings): Promise<Outcome> {
   settings.signal?.throwIfAborted()
   say('all is healed; draining')
   const widow = await lastAct(scene)
-  const stuck = await drain(scene, (settings.drainSeconds ?? 90) * 1000)
+  const stuck = await drain(
+    scene,
+    (settings.drainSeconds ?? 90) * 1000,
+    settings.features === true ? featuresOf(place) : undefined,
+  )
   await widow?.start()
   const ends = await Promise.all(
     programs.map(async (program) => ({ name: program.name, how: await program.stop(20_000) })),
   )
   for (const { name, how } of ends)
     if (how !== 'exit 0') stuck.push(`${name} did not stop at the end: ${how}`)
-  const evidence = await gather(scene, folder, stuck)
+  const evidence = await gather(scene, folder, stuck, settings.features === true)
   const outcome = judge(settings, evidence, missing, (performance.now() - began) / 1000)
   if (outcome.verdict !== 'green' || settings.keep === true) return { ...outcome, kept: folder }
   rmSync(folder, { recursive: true })
   return outcome
+}
+
+/** With the second workload: not those that only know the rows of the first one. */
+function namesOf({ store, nemeses, features }: Settings): readonly string[] | undefined {
+  if (features !== true || nemeses !== undefined) return nemeses
+  return featureNemeses[store]
+}
+
+function featuresOf({ kind, features }: AnyPlace): NonNullable<AnyPlace['features']> {
+  if (features === undefined || !featureKinds.includes(kind))
+    throw new Error(`the second workload does not run on ${kind}`)
+  return features
 }
 
 async function openPlace(
@@ -167,8 +191,9 @@ async function openBuilds(
   }
 }
 
-function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
-  const common = { address, asyncCommit: false, express: false, batch: 1 }
+function plans({ seed, features }: Settings, { address }: AnyPlace): ProgramPlan[] {
+  const common = { address, asyncCommit: false, express: false, batch: 1, features: undefined }
+  if (features === true) return featurePlans(seed, common)
   return [
     { ...common, name: 'producer-1', role: 'producer', seed: seed * 10 + 1, express: true },
     {
@@ -182,6 +207,29 @@ function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
     { ...common, name: 'relay-2', role: 'relay', seed },
     { ...common, name: 'consumer-1', role: 'consumer', seed, express: true },
     { ...common, name: 'consumer-2', role: 'consumer', seed, batch: 4 },
+  ]
+}
+
+/** One producer, whose answers are durable, and two processes of the app with the saga. */
+function featurePlans(
+  seed: number,
+  common: Omit<ProgramPlan, 'name' | 'role' | 'seed'>,
+): ProgramPlan[] {
+  const clerk = { ...common, role: 'consumer', seed, express: true, features: 'clerk' } as const
+  return [
+    {
+      ...common,
+      name: 'producer-1',
+      role: 'producer',
+      seed: seed * 10 + 1,
+      express: true,
+      features: 'producer',
+    },
+    { ...common, name: 'relay-1', role: 'relay', seed },
+    { ...common, name: 'relay-2', role: 'relay', seed },
+    { ...common, name: 'consumer-1', role: 'consumer', seed, express: true },
+    { ...clerk, name: 'clerk-1' },
+    { ...clerk, name: 'clerk-2' },
   ]
 }
 
@@ -202,30 +250,43 @@ async function lastAct({ programs, history }: Scene): Promise<Program | undefine
 }
 
 /** Nothing is left to do: no open row, and an effect of every message. */
-async function drain({ place, programs, wiped }: Scene, patienceMs: number): Promise<string[]> {
+async function drain(
+  { place, programs, wiped }: Scene,
+  patienceMs: number,
+  features: AnyPlace['features'],
+): Promise<string[]> {
+  const left = async (): Promise<readonly string[]> =>
+    features === undefined ? [] : featuresWaiting(await features.truth())
   const producers = programs.filter(({ role }) => role === 'producer')
   const late = performance.now() + patienceMs
   for (const producer of producers) producer.quiet()
   while (performance.now() < late) {
     const quiet = producers.every(({ reports }) => reports.some(({ kind }) => kind === 'quiet'))
     const { outbox, effects } = await place.waiting(wiped)
-    if (quiet && outbox === 0 && effects === 0) return []
+    if (quiet && outbox === 0 && effects === 0 && (await left()).length === 0) return []
     await sleep(200)
   }
   const { outbox, effects, detail } = await place.waiting(wiped)
   const quiet = producers
     .filter(({ reports }) => !reports.some(({ kind }) => kind === 'quiet'))
     .map(({ name }) => `${name} still writes`)
-  return [`${outbox} rows in the outbox, ${effects} messages without effect: ${detail}`, ...quiet]
+  return [
+    `${outbox} rows in the outbox, ${effects} messages without effect: ${detail}`,
+    ...quiet,
+    ...(await left()),
+  ]
 }
 
 async function gather(
   { place, wiped, doomed, builds }: Scene,
   folder: string,
   stuck: readonly string[],
+  withFeatures: boolean,
 ): Promise<Evidence> {
   const lines = readHistory(folder)
-  const truth = withDiscarded(await place.truth(await loadSource(builds.present.source)), lines)
+  const features = withFeatures ? { features: await featuresOf(place).truth() } : {}
+  const seen = await place.truth(await loadSource(builds.present.source))
+  const truth = withDiscarded({ ...seen, ...features }, lines)
   const settled = settlementsIn(lines).flatMap(({ rows, outcome }) =>
     outcome === 'ok'
       ? rows.flatMap(([kind, position, token]) => (kind === 'sent' ? [`${position} ${token}`] : []))
@@ -278,6 +339,7 @@ function judge(
     ...processCheckers,
     ...memoryCheckers,
     metricsTruth,
+    ...(settings.features === true ? featureCheckers : []),
   ].map((checker) => findingOf(checker, evidence))
   const unknown = [...publishes.values()].filter(
     ({ answer }) => answer === undefined || answer.kind === 'unknown',
@@ -296,6 +358,7 @@ function judge(
     redeliveries: tracks + again,
     effects: truth.effects.length,
     deadLetters: truth.dead.size,
+    ...(truth.features === undefined ? {} : { features: featureCounts(truth.features) }),
   }
   const least = settings.least ?? (settings.seconds >= 300 ? 10 : 1)
   // A file has no network on which answers are lost: only a process that dies between a publish and

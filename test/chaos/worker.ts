@@ -6,6 +6,9 @@ import { readFileSync } from 'node:fs'
 import type { Logger, Mersal } from '../../src/index.ts'
 import { crashPoints, type CrashPoint } from '../../src/testing/crash-points.ts'
 import type { Desk } from './desks/desk.ts'
+import { listenAsClerk } from './features/clerk.ts'
+import { CLERK, featureTypes } from './features/plan.ts'
+import { produceFeatures } from './features/produce.ts'
 import { errorText, openHistory } from './history.ts'
 import { watchMemory } from './memory.ts'
 import { openMeters } from './meters.ts'
@@ -96,8 +99,10 @@ function consume<Tx>(app: Mersal<Tx>, desk: Desk<Tx>): void {
 async function run<Tx>(desk: Desk<Tx>): Promise<void> {
   const ports = noted(desk.store, desk.transport, history, `${plan.name}#${plan.life}`)
   const consumer = plan.role === 'consumer'
+  const clerk = plan.features === 'clerk'
   const app = new source.core.Mersal<Tx>({
-    name: consumer ? CONSUMER : plan.name,
+    name: clerk ? CLERK : consumer ? CONSUMER : plan.name,
+    routes: Object.fromEntries(Object.values(featureTypes).map((type) => [type, CLERK])),
     ...crashPoints({ ...ports, at }),
     sendOnly: !consumer,
     outbox: {
@@ -105,6 +110,7 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
       runRelay: plan.role === 'relay' || plan.express,
     },
     receive: {
+      orderPerKey: clerk,
       concurrency: Math.max(4, 2 * plan.batch),
       immediateRetries: 0,
       maxDeliveries: 200,
@@ -114,7 +120,8 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
     stopGraceMs: 5000,
     logger,
   })
-  if (consumer) consume(app, desk)
+  if (clerk) listenAsClerk(app, desk, source, at)
+  else if (consumer) consume(app, desk)
   const { stopped } = source.core.stopOnSignals(app)
   const ended = stopped.then((code) => {
     history.note({ op: 'meters', phase: 'ok', readings: meters() })
@@ -124,7 +131,12 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
   tell({ kind: 'ready', wall: Date.now() })
   if (plan.role === 'producer') {
     const booked = source.core.event<Body>(topics.booked)
-    await produce({ desk, app, booked, history, seed: plan.seed, enough: enough.signal })
+    const { core } = source
+    const common = { desk, app, history, seed: plan.seed, enough: enough.signal }
+    await Promise.all([
+      produce({ ...common, booked }),
+      plan.features === 'producer' ? produceFeatures({ ...common, core }) : undefined,
+    ])
     tell({ kind: 'quiet' })
   }
   await ended

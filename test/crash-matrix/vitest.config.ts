@@ -6,4 +6,4 @@ import all from '../../vitest.config.ts'
  * tests.
  */
 const { projects: _, ...shared } = all.test ?? {}
-export default defineConfig({ test: { ...shared, include: ['test/crash-matrix/*.matrix.ts'] } })
+export default defineConfig({ test: { ...shared, include: ['test/crash-*/*.matrix.ts'] } })

@@ -9,6 +9,9 @@ export interface BusinessRow {
   readonly digest: string
 }
 
+export type DeskRow = Readonly<Record<string, unknown>>
+type SqlValue = string | number
+
 /** What a process of the harness works with: its database and its broker. */
 export interface Desk<Tx> extends AsyncDisposable {
   readonly store: Store<Tx>
@@ -17,6 +20,14 @@ export interface Desk<Tx> extends AsyncDisposable {
   business(tx: Tx, rows: readonly BusinessRow[]): Promise<void>
   /** The effect of handling a message; its table has no constraint. */
   effect(tx: Tx, id: string, digest: string): Promise<void>
+  /** Of the names of tables. */
+  readonly prefix: string
+  /** Milliseconds by the clock that delays go by, as SQL. */
+  readonly now: string
+  /** `?` stands for a value. */
+  run(tx: Tx, sql: string, ...values: SqlValue[]): Promise<readonly DeskRow[]>
+  /** The same on a connection of its own. */
+  ask(sql: string, ...values: SqlValue[]): Promise<readonly DeskRow[]>
   /**
    * A transaction that Mersal does not own. Commits if the work resolves. Undefined where it would
    * stop everybody else.

@@ -7,7 +7,7 @@ import { now } from '../history.ts'
 import { inTransaction } from '../../mysql/transaction.ts'
 import { CLAIM_MS, type MysqlAddress, type WorkerPlan } from '../plan.ts'
 import type { SourceOfProcess } from '../source.ts'
-import type { Desk } from './desk.ts'
+import type { Desk, DeskRow } from './desk.ts'
 
 /** Reaches the point when the server has executed a COMMIT and nobody has been told. */
 function commitPoint(connection: object, reached: () => void): void {
@@ -63,6 +63,16 @@ export async function openMysql(
       await tx.execute('insert into effects (id, digest) values (?, ?)', [id, digest])
     },
     foreign: (work) => inTransaction(pool, 'commit', work),
+    prefix: '',
+    now: 'cast(unix_timestamp(now(6)) * 1000 as signed)',
+    async run(tx, sql, ...values) {
+      const [rows] = (await tx.query(sql, values)) as [unknown]
+      return Array.isArray(rows) ? (rows as readonly DeskRow[]) : []
+    },
+    async ask(sql, ...values) {
+      const [rows] = await pool.query(sql, values)
+      return Array.isArray(rows) ? (rows as unknown as readonly DeskRow[]) : []
+    },
     async [Symbol.asyncDispose]() {
       await pool.end()
     },

@@ -7,7 +7,7 @@ import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { SAID } from '../../scenarios/postgres-relays/witness.ts'
 import { HOLD_MS, PARTITIONS, type PostgresAddress, type WorkerPlan } from '../plan.ts'
 import type { SourceOfProcess } from '../source.ts'
-import type { Desk } from './desk.ts'
+import type { Desk, DeskRow } from './desk.ts'
 
 interface Statement {
   readonly text: string
@@ -37,6 +37,11 @@ function commitPoint(client: PoolClient, reached: () => void): void {
   connection.prependListener('commandComplete', ({ text }: { readonly text: string }) => {
     if (text === 'COMMIT') reached()
   })
+}
+
+function numbered(sql: string): string {
+  let count = 0
+  return sql.replaceAll('?', () => `$${++count}`)
 }
 
 async function transportOf(
@@ -122,6 +127,10 @@ export async function openPostgres(
         digest,
       ])
     },
+    prefix: `${schema}.`,
+    now: '(extract(epoch from clock_timestamp()) * 1000)::bigint',
+    run: async (tx, sql, ...values) => (await tx.query(numbered(sql), values)).rows,
+    ask: async (sql, ...values) => (await pool.query<DeskRow>(numbered(sql), values)).rows,
     async foreign(work) {
       const client = await pool.connect()
       const ignore = (): void => {} // the statement that runs fails by itself

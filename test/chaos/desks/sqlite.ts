@@ -3,7 +3,7 @@ import type { Logger } from '../../../src/index.ts'
 import { commitPoints, type CrashPoint } from '../../../src/testing/crash-points.ts'
 import { CLAIM_MS, type SqliteAddress, type WorkerPlan } from '../plan.ts'
 import type { SourceOfProcess } from '../source.ts'
-import type { Desk } from './desk.ts'
+import type { Desk, DeskRow } from './desk.ts'
 
 export async function openSqlite(
   { adapter }: SourceOfProcess,
@@ -29,6 +29,14 @@ export async function openSqlite(
     },
     async effect(tx, id, digest) {
       tx.prepare('INSERT INTO effects (id, digest) VALUES (?, ?)').run(id, digest)
+    },
+    prefix: '',
+    now: `cast(unixepoch('subsec') * 1000 as integer)`,
+    run: (tx, sql, ...values) =>
+      Promise.resolve(tx.prepare(sql).all(...values) as readonly DeskRow[]),
+    ask(sql, ...values) {
+      using reader = new DatabaseSync(plan.address.store, { timeout: 10_000 })
+      return Promise.resolve(reader.prepare(sql).all(...values) as readonly DeskRow[])
     },
     foreign: undefined,
     async [Symbol.asyncDispose]() {},

@@ -3,6 +3,7 @@ import { Pool } from 'pg'
 import type { ServerProgram } from '../../../scripts/servers/program.ts'
 import { privateCluster, type PrivateCluster } from '../../postgres/cluster.ts'
 import { earlyClaims, witnessTables } from '../../scenarios/postgres-relays/witness.ts'
+import { featureTables, featureTruth } from '../features/tables.ts'
 import { now } from '../history.ts'
 import type { Adapters, Source } from '../source.ts'
 import { type PostgresAddress, topics } from '../plan.ts'
@@ -39,6 +40,8 @@ export interface BrokerSide extends AsyncDisposable {
   readonly proxy?: Proxy
   /** The queue of the consumers, and the tap. */
   prepare(adapters: Adapters): Promise<void>
+  /** The queue of the second workload, where there is one. */
+  prepareClerk?(adapters: Adapters): Promise<void>
   /** What the tap holds. */
   arrivals(): Promise<readonly Arrival[]>
   /** Dead letters of the consumers. */
@@ -66,6 +69,9 @@ const tables = `
 create table ${SCHEMA}.business (place bigint generated always as identity, id uuid not null, topic text not null, key text, digest text not null);
 create table ${SCHEMA}.effects (place bigint generated always as identity, id uuid not null, digest text not null);
 `
+
+/** Timeouts of sagas that stay open. */
+const notInAnHour = `not (type like 'feature.%' and visible_at > now() + interval '1 hour')`
 
 const settings = {
   wal_level: 'logical',
@@ -174,6 +180,24 @@ export async function openClusterPlace<Side extends BrokerSide>(
           discardAll(store.admin.deadLetters, new Set(ids)),
         ),
       truth: (source) => truth({ ...place, broker }, source),
+      features: {
+        async prepare(adapters) {
+          const own = new Pool({ connectionString: cluster.url, max: 2 })
+          stack.defer(() => own.end())
+          await using store = adapters.postgres.postgres({ pool: own, schema: SCHEMA })
+          await store.open()
+          await store.sagas?.open()
+          await store.once?.open()
+          for (const sql of featureTables('postgres', `${SCHEMA}.`)) await place.query(sql)
+          await broker.prepareClerk?.(adapters)
+        },
+        truth: () =>
+          featureTruth({
+            dialect: 'postgres',
+            prefix: `${SCHEMA}.`,
+            rows: (sql) => place.query(sql),
+          }),
+      },
       ...burials(place.query),
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     }
@@ -263,7 +287,7 @@ async function waiting(
   wiped: ReadonlySet<string>,
 ): Promise<Waiting> {
   const rows = await query<{ outbox: number; missing: string[]; sample: string | null }>(
-    `select (select count(*)::int from ${SCHEMA}.outbox where died_at is null) as outbox, array(${effectsMissing}) as missing,
+    `select (select count(*)::int from ${SCHEMA}.outbox where died_at is null and ${notInAnHour}) as outbox, array(${effectsMissing}) as missing,
       (select string_agg(s::text, '; ') from (select position, key, visible_at, token, attempts, type, error from ${SCHEMA}.outbox order by position limit 5) s) as sample`,
   )
   const { outbox = 0, missing = [], sample } = rows[0] ?? {}
@@ -353,6 +377,7 @@ async function commits(query: Servers['query']): Promise<Pick<Truth, 'committed'
          substring(data from '[ ]id\\[uuid\\]:''([0-9a-f-]{36})''') as id,
          substring(data from '^COMMIT .*\\(at ([^)]+)\\)') as at
        from pg_logical_slot_peek_changes('${SLOT}', null, null, 'include-timestamp', 'on', 'skip-empty-xacts', 'on')
+       where data !~ ' type\\[text\\]:''feature\\.'
      ), ends as (select xid, (extract(epoch from at::timestamptz) * 1000)::text as at from changes where at is not null)
      select c.id, b.topic, b.key, b.digest, c.tab as table, e.at from changes c left join ends e on e.xid = c.xid
      left join ${SCHEMA}.business b on b.id = c.id::uuid where c.tab is not null order by c.n`,

@@ -3,6 +3,7 @@ import type { SchemaControl } from '../../../src/core/operations.ts'
 import type { Store } from '../../../src/core/store.ts'
 import type { Address } from '../plan.ts'
 import type { Adapters, Source } from '../source.ts'
+import type { FeatureTruth } from '../features/tables.ts'
 import type { Letter } from './letters.ts'
 
 /** A message whose business row was committed, in the order of the commits. */
@@ -32,6 +33,8 @@ export interface Effect {
 
 /** Everything that an independent look finds after the drain. */
 export interface Truth {
+  /** What the second workload has left, where it was part of the run. */
+  readonly features?: FeatureTruth
   readonly committed: readonly Committed[]
   /** Ids with a business row and no outbox row in the same transaction, or the other way round. */
   readonly torn: readonly string[]
@@ -112,4 +115,10 @@ export interface Place extends AsyncDisposable {
    * one.
    */
   refuseDead(refuses: boolean): Promise<void>
+  /** The second workload, where the place has it. */
+  readonly features?: {
+    /** Its tables, those of sagas and requests, and its queue. */
+    prepare(adapters: Adapters): Promise<void>
+    truth(): Promise<FeatureTruth>
+  }
 }

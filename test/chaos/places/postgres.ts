@@ -1,5 +1,6 @@
 import { openPrivateBroker, type PrivateBroker } from '../../rabbitmq/broker.ts'
 import { drainQueue, openTap } from '../../rabbitmq/outage/tap.ts'
+import { CLERK } from '../features/plan.ts'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import {
@@ -32,6 +33,10 @@ async function openRabbit(password: string): Promise<RabbitSide> {
       await openTap(url, TAP, 'mersal.events').bind(Object.values(topics))
       await using transport = rabbitmq.rabbitmq({ url })
       await transport.subscribe(CONSUMER, [topics.booked])
+    },
+    async prepareClerk({ rabbitmq }) {
+      await using transport = rabbitmq.rabbitmq({ url })
+      await transport.subscribe(CLERK, [])
     },
     arrivals: () => arrivals(url),
     async letters() {

@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { CONSUMER, headers, TAP, topics } from '../plan.ts'
+import { CLERK } from '../features/plan.ts'
+import { featureTables, featureTruth } from '../features/tables.ts'
+import { CONSUMER, headers, type SqliteAddress, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { bodyDigest, discardAll, type Letter } from './letters.ts'
@@ -46,10 +48,37 @@ const tables = `
 CREATE TABLE business (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, topic TEXT NOT NULL, key TEXT, digest TEXT NOT NULL);
 CREATE TABLE effects (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE audit (id TEXT NOT NULL);
-CREATE TRIGGER audit AFTER INSERT ON mersal_outbox BEGIN INSERT INTO audit (id) VALUES (new.id); END;
+CREATE TRIGGER audit AFTER INSERT ON mersal_outbox WHEN new.type NOT LIKE 'feature.%' BEGIN INSERT INTO audit (id) VALUES (new.id); END;
 `
 
 const DISK_MIB = 2048
+
+/** Timeouts of sagas that stay open. */
+const notInAnHour = `NOT (type LIKE 'feature.%' AND visible_at > (unixepoch() + 3600) * 1000)`
+
+function featuresIn(
+  address: SqliteAddress,
+  read: <Row>(file: string, sql: string) => Row[],
+): NonNullable<Place['features']> {
+  return {
+    async prepare({ sqlite }) {
+      await using store = sqlite.sqlite({ path: address.store })
+      await store.open()
+      await store.sagas?.open()
+      await store.once?.open()
+      await using queue = sqlite.sqliteQueue({ path: address.broker })
+      await queue.subscribe(CLERK, [])
+      using database = new DatabaseSync(address.store, { timeout: 10_000 })
+      for (const sql of featureTables('sqlite', '')) database.exec(sql)
+    },
+    truth: () =>
+      featureTruth({
+        dialect: 'sqlite',
+        prefix: '',
+        rows: (sql) => Promise.resolve(read(address.store, sql)),
+      }),
+  }
+}
 
 /** `ownDisks`: its disk can be full. */
 export async function openSqlitePlace({
@@ -91,7 +120,10 @@ export async function openSqlitePlace({
       return await upgrade(store.operations?.schema)
     },
     async waiting() {
-      const [outbox] = read<{ n: number }>(address.store, 'SELECT count(*) AS n FROM mersal_outbox')
+      const [outbox] = read<{ n: number }>(
+        address.store,
+        `SELECT count(*) AS n FROM mersal_outbox WHERE ${notInAnHour}`,
+      )
       const [left] = read<{ n: number }>(
         address.store,
         `SELECT count(*) AS n FROM business WHERE topic = '${topics.booked}' AND id NOT IN (SELECT id FROM effects)`,
@@ -146,6 +178,7 @@ export async function openSqlitePlace({
       database.close()
     },
     ...burials(address.store, read),
+    features: featuresIn(address, read),
     async [Symbol.asyncDispose]() {
       if (disk === undefined) rmSync(folder, { recursive: true, force: true })
       await disk?.[Symbol.asyncDispose]()

@@ -2,6 +2,7 @@
  * Gives the statements of Mersal on MySQL names, by what they do: those of the moments on
  * PostgreSQL, wherever they do the same.
  */
+import { ownMark } from './postgres-moments.ts'
 
 const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['begin', /^start transaction$/i],
@@ -23,16 +24,20 @@ const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['track', /^insert into \S+`mersal_inbox` /],
   ['prune inbox', /^delete from \S+`mersal_inbox` where handled_at/],
   ['prune', /^delete from \S+`mersal_sent` where sent_at/],
+  ['cancel', /^delete o from \S+`mersal_outbox` o force index \(primary\) where o\.position = \?/],
+  ['saga load', /^select id, cast\(version as char\)[\s\S]* for update$/],
+  ['saga store', /^insert into \S+`mersal_saga` \(app, saga, saga_key, id, /],
+  ['saga end', /^delete from \S+`mersal_saga` where/],
+  ['once claim', /insert into \S+`mersal_once` \(/],
+  ['once keep', /^update \S+`mersal_once` set response =/],
   ['migrate', /^create table if not exists \S+`mersal_outbox`/],
   ['migrate record', /^insert ignore into \S+`mersal_migration`/],
-  // Of the test itself: the transaction is not the app's.
-  ['host', /\/\* host \*\//],
 ]
 
 /** Undefined: of no interest. */
 export function statementName(text: string): string | undefined {
   const trimmed = text.trim()
-  return kinds.find(([, pattern]) => pattern.test(trimmed))?.[0]
+  return kinds.find(([, pattern]) => pattern.test(trimmed))?.[0] ?? ownMark(trimmed)
 }
 
 /** What only connections of the relay and of operators begin with. */

@@ -42,6 +42,7 @@ function statementOf([first, second]: readonly unknown[]): {
 function momentsOf(name: string, values: readonly unknown[], state: Watched): readonly string[] {
   if (name === 'commit') return [...state.done].map((each) => `commit(${each})`)
   if (name === 'begin') return [state.own ? 'own begin' : 'begin']
+  if (name === 'save') return [name, ...[...state.done].map((each) => `save(${each})`)]
   return name === 'settle' && Array.isArray(values[0]) && values[0].length > 1
     ? ['settle', 'settle many']
     : [name]

@@ -3,6 +3,12 @@
  */
 
 const kinds: readonly (readonly [name: string, text: RegExp])[] = [
+  ['cancel', /delete from \S+\.outbox o using ours\s/],
+  ['saga load', /^select id::text as id, version::text as version[\s\S]* for update$/],
+  ['saga store', /^insert into \S+\.saga \(/],
+  ['saga end', /^delete from \S+\.saga where/],
+  ['once claim', /hashtext\('mersal\.once\./],
+  ['once keep', /update \S+\.once set response =/],
   ['own begin', /^begin isolation level read committed;/],
   ['begin', /^begin/],
   ['commit', /^commit$/],
@@ -33,12 +39,13 @@ const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['queue reject', /insert into \S+\.queue_dead /],
   ['queue retry', /update \S+\.queue_message m set visible_at = clock_timestamp\(\) \+ u\.delay/],
   ['migrate', /create table \S+\.(?:outbox|queue) \(/],
-  // Of the test itself: the transaction is not the app's.
-  ['host', /\/\* host \*\//],
 ]
+
+/** Of the test itself: it says its name. */
+export const ownMark = (text: string): string | undefined => /\/\* ([a-z]+) \*\//.exec(text)?.[1]
 
 /** Undefined: of no interest. */
 export function statementName(text: string): string | undefined {
   const trimmed = text.trim()
-  return kinds.find(([, pattern]) => pattern.test(trimmed))?.[0]
+  return kinds.find(([, pattern]) => pattern.test(trimmed))?.[0] ?? ownMark(trimmed)
 }

@@ -111,8 +111,10 @@ function watchFlight(flight: Flight, client: object): void {
     return result
   }
   flight.handleCommandComplete = (message, ...given) => {
-    if (moments.length > 0 && saves && message.text.startsWith('INSERT'))
+    if (moments.length > 0 && saves && message.text.startsWith('INSERT')) {
       at('save in flight:answered')
+      for (const each of moments) at(`${each.replace('commit', 'save in flight')}:answered`)
+    }
     complete(message, ...given)
   }
   flight.callback = (error, ...given) => {
