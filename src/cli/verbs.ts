@@ -10,6 +10,7 @@ export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   resume: async () => (await import('./pause.ts')).resume,
   replay: async () => (await import('./dead/replay.ts')).replay,
   dead: async () => (await import('./dead/dead.ts')).dead,
+  refused: async () => (await import('./dead/refused.ts')).refused,
   saga: async () => (await import('./status/sagas.ts')).saga,
   dashboard: async () => (await import('./dashboard/dashboard.ts')).dashboard,
   prove: async () => (await import('./prove/prove.ts')).prove,

@@ -1,3 +1,5 @@
+import type { FailedAttempt } from './errors/attempts.ts'
+
 /** Why a message was given up. */
 export type DeadReason =
   | 'refused' // the broker refused it until the attempts were used up, or for good
@@ -66,6 +68,11 @@ export interface DeadLetter {
    */
   readonly error: string
   readonly attempts: number
+  /**
+   * What became of each attempt, the earliest first: the first one and the newest, at most ten.
+   * Empty where they are not kept.
+   */
+  readonly history: readonly FailedAttempt[]
   /** Milliseconds since the Unix epoch. */
   readonly diedAt: number
   /** An attempt ended without an answer, so the broker may hold it after all. */
@@ -97,8 +104,8 @@ export interface DeadLetterBox {
    */
   list(query?: { readonly limit?: number; readonly after?: string }): Promise<readonly DeadLetter[]>
   /**
-   * Puts them back, with the same message id, due at once and with no attempts used. Returns how
-   * many.
+   * Puts them back, with the same message id, due at once, with no attempts used and no history.
+   * Returns how many.
    */
   retry(keys: readonly string[]): Promise<number>
   /** Removes them for good. Returns how many. */

@@ -1,4 +1,5 @@
 import type { DeadLetterBox } from './dead-letter.ts'
+import type { FailedAttempt } from './errors/attempts.ts'
 import type { TrackerKey } from './tracker.ts'
 
 /**
@@ -24,6 +25,32 @@ export interface StoreOperations {
    * outbox and the dead letters as a whole.
    */
   readonly trace?: (message: TrackerKey) => Promise<MessageState>
+  /**
+   * Open messages that were tried in vain, in the order of the outbox. `after` is the `key` of the
+   * last one seen. `limit` 1–1000, default 100. Reads the outbox until there are so many.
+   */
+  readonly refused?: (query?: {
+    readonly limit?: number
+    readonly after?: string
+  }) => Promise<readonly RefusedMessage[]>
+}
+
+/** An open message that was tried in vain: it waits for another try, or is being tried again. */
+export interface RefusedMessage {
+  /** Names it for as long as it is open. */
+  readonly key: string
+  /** Id of the message. */
+  readonly id: string
+  readonly type: string
+  /** The key of its destination. */
+  readonly place: string
+  readonly partitionKey?: string
+  /** That count, the present one included. */
+  readonly attempts: number
+  /** Nobody tries it before; in milliseconds since the Unix epoch. */
+  readonly dueAt: number
+  /** As that of a dead letter. Empty if a program has tried it that did not keep it yet. */
+  readonly history: readonly FailedAttempt[]
 }
 
 /**

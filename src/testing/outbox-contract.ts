@@ -2,7 +2,8 @@ import type { ContractCase } from './contract.ts'
 import { byteCases } from './outbox/byte-cases.ts'
 import { cancelCases } from './outbox/cancel-cases.ts'
 import { claimCases } from './outbox/claim-cases.ts'
-import { deadLetterCases } from './outbox/dead-letter-cases.ts'
+import { historyCases } from './outbox/dead/history-cases.ts'
+import { deadLetterCases } from './outbox/dead/letter-cases.ts'
 import { examineCases } from './operations/examine-cases.ts'
 import { expressCases } from './outbox/express-cases.ts'
 import { fidelityCases } from './outbox/fidelity-cases.ts'
@@ -12,6 +13,7 @@ import { keptCases } from './operations/kept-cases.ts'
 import { overviewCases } from './operations/overview-cases.ts'
 import { pauseCases } from './operations/pause-cases.ts'
 import { retentionCases } from './outbox/retention-cases.ts'
+import { refusedCases } from './operations/refused-cases.ts'
 import { traceCases } from './operations/trace-cases.ts'
 import { savepointCases } from './outbox/savepoint-cases.ts'
 import { saveCases } from './outbox/save-cases.ts'
@@ -35,13 +37,14 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
   ...settleCases,
   ...expressCases,
   ...deadLetterCases,
+  ...historyCases,
   ...fidelityCases,
 ]
 
 /**
  * What the operations of a store must do. The name of each case begins with the part that it is
- * about: `pauses`, `overview`, `kept`, `examine`, `schema` or `trace`. A store that leaves a part
- * out leaves out its cases.
+ * about: `pauses`, `overview`, `kept`, `examine`, `schema`, `trace` or `refused`. A store that leaves
+ * a part out leaves out its cases.
  */
 export const operationsContract: readonly ContractCase<RetentionHarness>[] = [
   ...pauseCases,
@@ -49,6 +52,7 @@ export const operationsContract: readonly ContractCase<RetentionHarness>[] = [
   ...keptCases,
   ...examineCases,
   ...traceCases,
+  ...refusedCases,
 ]
 
 /** What a store must do that offers savepoints. */

@@ -59,9 +59,14 @@ describe.skipIf(!here)('the page in Chromium', () => {
 
   test('shows the outbox by destination and key, and leads to what holds a key back', async () => {
     const { page } = watched
+    await refuseOne(shop)
     await open('Outbox')
     const row = '[aria-label="By destination"] tr:has-text("default/queue/nowhere")'
     expect(await page.innerText(row)).toMatch(/nowhere\s+1\s/)
+    await page.click('[aria-label="Refused so far"] summary:has-text("the second time")')
+    const attempts = await page.innerText('[aria-label="Refused so far"] .attempts')
+    for (const text of ['no way in', 'caused by', 'the bank is shut'])
+      expect(attempts).toContain(text)
     await page.screenshot({ path: shotPath('outbox'), fullPage: true })
     await page.click('[aria-label="By key"] tr:has-text("customer-7") >> text=held back')
     await page.waitForSelector('h1:has-text("Dead letters")')
@@ -74,6 +79,7 @@ describe.skipIf(!here)('the page in Chromium', () => {
     await page.click('tbody a')
     await page.waitForSelector('h3:has-text("Body")')
     const outgoing = await page.innerText('main')
+    expect(await page.locator('.attempts li').count()).toBe(1)
     for (const text of ['orders.export', 'unroutable', 'holds back its key', '"n": 4', '<img src'])
       expect(outgoing).toContain(text)
     await open('Dead letters')
@@ -191,4 +197,15 @@ async function firstKey({ address, link }: Shop): Promise<string> {
   const answer = await fetch(`${address}/api/dead?source=shop`, { headers })
   const { letters } = (await answer.json()) as { readonly letters: readonly { key: string }[] }
   return letters[0]!.key
+}
+
+/** As if the one that is held back had been tried before. */
+async function refuseOne({ tables: { shop } }: Shop): Promise<void> {
+  const history = ['no way in; caused by Error: the bank is shut', 'the second time'].map(
+    (error, index) => ({ attempt: index + 1, at: Date.now(), code: 'none', error }),
+  )
+  await shop.query(
+    `update ${shop.schema}.outbox set attempts = 2, history = $1 where key = 'customer-7' and died_at is null`,
+    [JSON.stringify(history)],
+  )
 }

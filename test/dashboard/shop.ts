@@ -112,6 +112,7 @@ export async function openShop(options: Partial<DashboardOptions> = {}) {
   return {
     shop,
     billing,
+    tables,
     servers,
     postgresPort,
     /** With the token, as the command line prints it. */

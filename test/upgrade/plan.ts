@@ -51,6 +51,8 @@ export interface Letter {
   readonly id: string
   readonly reason: DeadReason
   readonly blocksKey: boolean
+  /** Numbers of the attempts that are known; the older build knows none. */
+  readonly attempts: readonly number[]
 }
 
 export type Order =

@@ -106,10 +106,11 @@ export async function upAndBack(place: Place, previous: PreviousBuild): Promise<
     () => 'nothing',
     String,
   )
-  const back = await board(previous.back.source, 'app')
-  const backRelay = await board(previous.back.source, 'relay')
+  // What the present build gives up alone has a history, which the older one leaves as it is.
   await fresh.order('burden')
   await until(async () => (await fresh.letters()).length === 3)
+  const back = await board(previous.back.source, 'app')
+  const backRelay = await board(previous.back.source, 'relay')
   letters.push(await fresh.letters())
   await Promise.all([fresh.stop(), newRelay.stop()])
   const waitedLast = await place.notYet()

@@ -54,8 +54,8 @@ function check(journey: Journey): void {
   const [before, beside, after] = letters
   expect(before?.map(({ blocksKey }) => blocksKey).toSorted()).toEqual([false, true])
   expect(beside).toEqual(expect.arrayContaining([...(before ?? [])]))
-  expect(beside).toHaveLength(3)
-  expect(after).toEqual(beside)
+  expect(beside?.map(({ attempts }) => attempts.join()).toSorted()).toEqual(['', '', '1,2'])
+  expect(after).toEqual(beside?.map((letter) => ({ ...letter, attempts: [] })))
   expect(journey.kept).toBe(Object.values(counters).reduce((sum, n) => sum + n, 0))
 }
 
@@ -72,7 +72,7 @@ test('on SQLite, with its queue', { concurrent: true }, async () => {
     async (source) => openSqlitePlace((await loadAdapters(source)).sqlite),
     PREVIOUS,
   )
-  expect(migrated).toContain('from version 2 to 5')
+  expect(migrated).toContain('from version 2 to 6')
 })
 
 test.skipIf(!(present && broker))(
@@ -80,11 +80,11 @@ test.skipIf(!(present && broker))(
   { concurrent: true },
   async () => {
     const migrated = await go(() => openPostgresPlace(vhosts[0].url), PREVIOUS)
-    expect(migrated).toContain('from version 4 to 13')
+    expect(migrated).toContain('from version 4 to 14')
   },
 )
 
 test.skipIf(!(mariadb && broker))('on MariaDB, with RabbitMQ', { concurrent: true }, async () => {
   const migrated = await go(() => openMysqlPlace(vhosts[1].url), FIRST_MYSQL)
-  expect(migrated).toContain('from version 1 to 3')
+  expect(migrated).toContain('from version 1 to 4')
 })

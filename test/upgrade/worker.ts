@@ -120,7 +120,11 @@ function obey<Tx>(writing: Writing<Tx>): void {
     tell({
       kind: 'done',
       order,
-      letters: letters.map(({ id, reason, blocksKey }) => ({ id, reason, blocksKey })),
+      letters: letters.map((letter) => {
+        const { id, reason, blocksKey } = letter
+        const attempts = 'history' in letter ? letter.history.map(({ attempt }) => attempt) : []
+        return { id, reason, blocksKey, attempts }
+      }),
     })
   }
   process.on('message', (order: Order) => {

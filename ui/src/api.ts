@@ -62,7 +62,12 @@ export interface SourceView {
   readonly queues: readonly QueueRow[]
   readonly queueTroubles: readonly { readonly transport: string; readonly text: string }[]
   readonly health: Health | null
-  readonly offers: { readonly pauses: boolean; readonly sagas: boolean; readonly letters: boolean }
+  readonly offers: {
+    readonly pauses: boolean
+    readonly sagas: boolean
+    readonly letters: boolean
+    readonly refused: boolean
+  }
 }
 
 export interface Overview {
@@ -93,7 +98,26 @@ export interface Letter {
   readonly bytes: number
 }
 
+export interface Attempt {
+  readonly attempt: number
+  readonly at: number
+  readonly code: string
+  readonly causes: readonly string[]
+}
+
+export interface RefusedRow {
+  readonly key: string
+  readonly id: string
+  readonly type: string
+  readonly place: string
+  readonly partitionKey: string | null
+  readonly attempts: number
+  readonly dueAt: number
+  readonly history: readonly Attempt[]
+}
+
 export interface WholeLetter extends Letter {
+  readonly history: readonly Attempt[]
   readonly causes: readonly string[]
   readonly stack: readonly string[]
   readonly headers: readonly { readonly name: string; readonly value: string | null }[]

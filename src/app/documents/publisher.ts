@@ -1,4 +1,5 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
+import { historyWith } from '../../core/errors/attempts.ts'
 import { errorFields, errorText } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
@@ -79,7 +80,7 @@ export class DocumentPublisher {
       confirmed += bad?.at ?? length
       if (length > 0 && bad === undefined) continue
       if (bad?.outcome.kind === 'refused')
-        return this.#refused(bad.outcome, confirmed, confirmed === 0 ? attempts : 1, bad.message)
+        return this.#refused(bad.outcome, confirmed, bad.message, document)
       const head = messages[confirmed] as OutgoingMessage
       if (!(await outages.over(head, until, waiting)))
         return { confirmed, attempts: uncharged(), retryMs: outages.restMs(head) }
@@ -181,21 +182,28 @@ export class DocumentPublisher {
   #refused(
     { permanent, reason, error }: Extract<PublishOutcome, { kind: 'refused' }>,
     confirmed: number,
-    tried: number,
     { id }: OutgoingMessage,
+    { attempts, history: earlier }: HeldDocument,
   ): Ended {
-    const { maxAttempts, retry, random } = this.#ports
+    const { maxAttempts, retry, random, clock } = this.#ports
+    const tried = confirmed === 0 ? attempts : 1
+    const noted = confirmed === 0 ? earlier : undefined
+    const history = historyWith(noted, { attempt: tried, at: clock.now(), error })
     if (!permanent && tried < maxAttempts)
-      return { confirmed, attempts: tried, retryMs: backoffMs(retry, tried, random) }
+      return { confirmed, attempts: tried, retryMs: backoffMs(retry, tried, random), history }
     // Attempts above the limit were never given back: nobody knows how those ended.
     const maybePublished = this.#unanswered.has(id) || tried > maxAttempts
-    return this.#gaveUp(confirmed, reason, error, maybePublished)
+    return { ...this.#gaveUp(confirmed, reason, error, maybePublished), history }
   }
 
-  #killsRelay({ key, attempts }: HeldDocument): Ended {
+  #killsRelay({ key, attempts, history: earlier }: HeldDocument): Ended {
     const text = `the first message of ${key.collection}/${key.id} was taken ${attempts - 1} times and neither confirmed nor given back: whoever publishes it seems to die. Look at its bytes, then retry or discard it`
     const error = new MersalError('MERSAL_UNKNOWN_OUTCOME', text)
-    return this.#gaveUp(0, 'kills-relay', error, true)
+    const failure = { attempt: attempts, at: this.#ports.clock.now(), error }
+    return {
+      ...this.#gaveUp(0, 'kills-relay', error, true),
+      history: historyWith(earlier, failure),
+    }
   }
 
   #gaveUp(confirmed: number, reason: DeadReason, why: Error, maybePublished: boolean): Ended {

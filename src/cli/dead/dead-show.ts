@@ -5,6 +5,7 @@ import { findLetter, type LetterFilter, matches, walk } from '../../operate/lett
 import { CommandError, exitCodes } from '../exit.ts'
 import { isoTime, type Output, table } from '../output.ts'
 import type { Context } from '../verb.ts'
+import { historyFacts, historyJson } from './history.ts'
 
 /**
  * Most dead letters of a beginner are incoming ones, which the verb shows only when it is asked for
@@ -90,9 +91,10 @@ function rowOf(letter: DeadLetter): string[] {
 }
 
 function jsonOf(letter: DeadLetter, body: boolean): object {
-  const { body: bytes, diedAt, withheldBytes, ...rest } = letter
+  const { body: bytes, diedAt, withheldBytes, history, ...rest } = letter
   return {
     ...rest,
+    history: historyJson(history),
     diedAt: isoTime(diedAt),
     ...(withheldBytes === undefined ? { bodyBytes: bytes.byteLength } : { withheldBytes }),
     ...(body && withheldBytes === undefined
@@ -125,6 +127,7 @@ export async function show(
     ['error', error],
     ...stack.map((line) => ['', line.trim()] as const),
     ['attempts', String(letter.attempts)],
+    ...historyFacts(letter.history),
     ['died', isoTime(letter.diedAt)],
     ['maybe published', letter.maybePublished ? 'yes: an attempt ended without an answer' : 'no'],
     ...Object.entries(headers).map(([name, value]) => [`header ${name}`, value] as const),

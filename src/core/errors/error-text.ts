@@ -13,10 +13,10 @@ const MOST_FRAMES = 8
 /**
  * The error with the whole chain of its causes, each with its code, as one text of at most 2,000
  * characters that can be stored and shown anywhere: secrets are hidden, there is no NUL and no lone
- * surrogate. Where it has to be cut, the longest parts are.
+ * surrogate. Where it has to be cut, the longest parts are. `longest`: in characters.
  */
-export function errorText(error: unknown): string {
-  return chainText(error, LONGEST)
+export function errorText(error: unknown, longest: number = LONGEST): string {
+  return chainText(error, longest)
 }
 
 /**

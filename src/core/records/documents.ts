@@ -42,6 +42,8 @@ export interface HeldDocument {
   readonly key: DocumentKey
   /** How often its first message has been held, this time included. */
   readonly attempts: number
+  /** What the last settlement has noted of the attempts of its first message. */
+  readonly history?: string
   /** The first ones that wait, in their order; at least one. */
   readonly messages: readonly OutgoingMessage[]
 }
@@ -71,6 +73,12 @@ export interface DocumentSettlement {
     | undefined
   /** Attempts that the one that is the first then has had. */
   readonly attempts: number
+  /**
+   * Text to be noted of the attempts of the one behind the confirmed ones, in place of what was
+   * noted; with `dead` it goes into the dead letter. Undefined: what was noted stays, unless that
+   * one is gone.
+   */
+  readonly history?: string | undefined
   /** Not held again before this time, in milliseconds. */
   readonly retryMs: number
 }

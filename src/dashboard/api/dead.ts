@@ -5,7 +5,7 @@ import { problem } from '../http/problem.ts'
 import { boxFields, boxOf, filterFields, searchOf } from './boxes.ts'
 import { found, stretch, summary, whole } from './letters.ts'
 import { type Call, numberOf, type Route, textOf } from './route.ts'
-import { flag, list, number, object, orNull, text, time } from './schemas.ts'
+import { attemptSchema, flag, list, number, object, orNull, text, time } from './schemas.ts'
 
 const MOST_ROWS = 200
 const ROWS = 50
@@ -74,6 +74,7 @@ export const deadLetter: Route = {
     ...letter,
     causes: list(text),
     stack: list(text),
+    history: list(attemptSchema),
     headers: list(object({ name: text, value: orNull(text) })),
     withheld: flag,
     body: orNull(body),

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { DeadLetter, DeadLetterBox, DeadLetterFate } from '../../core/dead-letter.ts'
+import type { FailedAttempt } from '../../core/errors/attempts.ts'
 import { headerNames } from '../../core/messages/message.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { withoutSecrets } from '../../lib/secrets.ts'
@@ -93,6 +94,18 @@ export function summary(letter: DeadLetter): object {
   }
 }
 
+/** What became of each attempt. */
+export function historyView(history: readonly FailedAttempt[]): readonly object[] {
+  return history.map(({ attempt, at, code, error }) => ({
+    attempt,
+    at: Math.round(at),
+    code: withoutSecrets(code),
+    causes: causesIn(error),
+  }))
+}
+
+const causesIn = (error: string): readonly string[] => withoutSecrets(error).split('; caused by ')
+
 /** One letter with all that may be shown of it. */
 export function whole(letter: DeadLetter, bodies: boolean): object {
   const lines = withoutSecrets(letter.error).split('\n')
@@ -104,6 +117,7 @@ export function whole(letter: DeadLetter, bodies: boolean): object {
       .join('\n')
       .split('; caused by '),
     stack: lines.filter(isFrame).map((line) => line.trim()),
+    history: historyView(letter.history),
     headers: Object.entries(letter.headers).map(([name, value]) => ({
       name,
       value: bodies || ours.has(name) ? value : null,

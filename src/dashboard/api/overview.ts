@@ -46,7 +46,7 @@ const source = object({
   queues: list(queue),
   queueTroubles: list(object({ transport: text, text })),
   health: orNull(object({ status: text, parts: list(part) })),
-  offers: object({ pauses: flag, sagas: flag, letters: flag }),
+  offers: object({ pauses: flag, sagas: flag, letters: flag, refused: flag }),
 })
 
 export const overview: Route = {
@@ -74,6 +74,7 @@ function sourceView({ source: from, health, sight, trouble }: Watched): object {
       pauses: store?.operations?.pauses !== undefined,
       sagas: store?.sagas !== undefined,
       letters: store !== undefined,
+      refused: store?.operations?.refused !== undefined,
     },
     ...sightView(sight),
   }

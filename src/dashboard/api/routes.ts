@@ -2,6 +2,7 @@ import { deadLetter, deadLetters, discardLetters, retryLetters } from './dead.ts
 import { openapi } from './openapi.ts'
 import { me, overview } from './overview.ts'
 import { pause, pauses, resume } from './pauses.ts'
+import { refused } from './refused.ts'
 import type { Route } from './route.ts'
 import { saga, sagas } from './sagas.ts'
 import { way } from './way.ts'
@@ -14,6 +15,7 @@ export const routes: readonly Route[] = [
   deadLetter,
   retryLetters,
   discardLetters,
+  refused,
   pauses,
   pause,
   resume,

@@ -18,3 +18,11 @@ export function object(properties: Readonly<Record<string, Schema>>): Schema {
     additionalProperties: false,
   }
 }
+
+/** An attempt that failed. */
+export const attemptSchema: Schema = object({
+  attempt: number,
+  at: time,
+  code: text,
+  causes: list(text),
+})

@@ -12,6 +12,7 @@ import type {
 } from '../../core/operations.ts'
 import type { OutboxStats } from '../../core/store.ts'
 import type { TrackerKey } from '../../core/tracker.ts'
+import { refusedMessages, type RefusedRow } from './refused-rows.ts'
 import { type Flag, isTrue, type Whole } from './rows.ts'
 
 /** Null: there is none. Ages are in milliseconds. */
@@ -77,6 +78,8 @@ export interface OperatorPorts {
     options: { readonly limit: number; readonly newIds: boolean },
   ) => Promise<number>
   readonly trace: (message: TrackerKey) => Promise<TraceRow>
+  /** Open rows that were tried in vain, behind this position. */
+  readonly refused: (after: bigint, limit: number) => Promise<readonly RefusedRow[]>
   /** Called after something was changed that relays wait for. */
   readonly changed: () => void
 }
@@ -103,6 +106,7 @@ export function storeOperations(ports: OperatorPorts): StoreOperations {
     consumers: async ({ limit }) => (await ports.consumers(limit)).map(({ name }) => name),
     overview: async ({ keys }) => overviewOf(await ports.overview(keys)),
     trace: async (message) => stateOf(await ports.trace(message)),
+    refused: refusedMessages(ports.refused),
     pauses: {
       list: async () => (await ports.pauses()).map(pauseOf),
       async pause({ kind, name }, reason) {

@@ -32,6 +32,7 @@ export function queueLetter(row: QueueLetterRow): DeadLetter {
     reason: row.reason as DeadReason,
     error: row.error,
     attempts: row.attempts,
+    history: [],
     diedAt: Math.round(Number(row.died_at)),
     maybePublished: false,
     blocksKey: false,

@@ -1,4 +1,5 @@
 import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
+import { attemptsOf } from '../../core/errors/attempts.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
@@ -42,6 +43,8 @@ export interface DeadRow extends MessageRow {
   /** Milliseconds since the Unix epoch. */
   readonly died_at: Whole
   readonly attempts: Whole
+  /** Null: nothing was noted, or it was not read. */
+  readonly history: string | null
 }
 
 export const isTrue = (flag: Flag): boolean => flag === true || flag === 1
@@ -105,6 +108,7 @@ export function deadLetter(row: DeadRow): DeadLetter {
     reason: row.reason as DeadReason,
     error: row.error,
     attempts: Number(row.attempts),
+    history: attemptsOf(row.history),
     diedAt: Math.round(Number(row.died_at)),
     maybePublished: isTrue(row.maybe_published),
     blocksKey: isTrue(row.blocks),

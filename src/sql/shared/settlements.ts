@@ -1,5 +1,7 @@
+import { historyWith } from '../../core/errors/attempts.ts'
 import { errorText } from '../../core/errors/error-text.ts'
 import type { Settlement } from '../../core/outbox.ts'
+import type { Whole } from './rows.ts'
 
 export type Kind<Name extends Settlement['kind']> = Extract<Settlement, { kind: Name }>
 
@@ -44,3 +46,27 @@ export const positionsOf = (rows: readonly Settlement[]): string[] =>
 /** What is noted of an error with its row. */
 export const notedError = ({ error }: { readonly error?: Error }): string | null =>
   error === undefined ? null : errorText(error)
+
+/** What is known of a row whose attempt has failed. */
+export interface AttemptedRow {
+  readonly position: Whole
+  readonly attempts: Whole
+  readonly history: string | null
+  /** Milliseconds since the Unix epoch. */
+  readonly now: Whole
+}
+
+export const notedAttempt = (row: Omit<AttemptedRow, 'position'>, error: Error): string =>
+  historyWith(row.history, { attempt: Number(row.attempts), at: Number(row.now), error })
+
+/** What is to be noted of the attempts of each; null for a row that is not ours any more. */
+export function histories(
+  rows: readonly Kind<'retry' | 'dead'>[],
+  attempted: readonly AttemptedRow[],
+): (string | null)[] {
+  const found = new Map(attempted.map((row) => [BigInt(row.position), row]))
+  return rows.map(({ position, error }) => {
+    const row = found.get(position)
+    return row === undefined ? null : notedAttempt(row, error)
+  })
+}

@@ -4,6 +4,10 @@ import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 export const bytesOf = (row: string): string =>
   `(octet_length(${row}.body) + octet_length(${row}.headers) + octet_length(${row}.type))`
 
+/** A column behind the body: of a letter that is too large, finding it would read the body. */
+export const whole = (name: string): string =>
+  `iif(fits.bytes > ${LARGEST_ROW_BYTES}, NULL, ${name}) AS ${name}`
+
 /**
  * A page of dead letters, from `:after` on, at most `:limit`. Its bytes are bounded, and the
  * content of a letter that is too large is not read. `more`: the columns that only this table has.

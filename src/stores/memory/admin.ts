@@ -77,6 +77,7 @@ function putBack(
     row.dead = undefined
     row.visibleAt = now
     row.attempts = 0
+    row.history = undefined
     return
   }
   database.outbox.add({ message, visibleAt: now, addedAt })

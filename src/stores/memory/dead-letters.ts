@@ -1,4 +1,5 @@
 import { type DeadLetter } from '../../core/dead-letter.ts'
+import { attemptsOf } from '../../core/errors/attempts.ts'
 import { errorText } from '../../core/errors/error-text.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { Settlement } from '../../core/outbox.ts'
@@ -32,6 +33,7 @@ export function makeDeadRow(number: number, row: OutboxRow, death: Death, diedAt
     reason: death.reason,
     error: errorText(death.error),
     attempts: row.attempts,
+    history: attemptsOf(row.history),
     diedAt,
     maybePublished: death.maybePublished,
     blocksKey,

@@ -8,6 +8,7 @@ import type {
   PauseBoard,
   StoreOperations,
 } from '../../core/operations.ts'
+import { describedRow, refusedMessages, type RefusedRow } from '../../sql/shared/refused-rows.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { type DatabaseState, wakeAll } from './database.ts'
 import { holdingKeys } from './unit/holding-keys.ts'
@@ -40,8 +41,25 @@ export function memoryOperations(database: DatabaseState): StoreOperations {
       }
       return 'left'
     },
+    refused: refusedMessages(async (after, limit) => {
+      await database.pause('read')
+      return refusedRows(database, Number(after)).slice(0, limit)
+    }),
   }
 }
+
+function refusedRows({ outbox }: DatabaseState, after: number): readonly RefusedRow[] {
+  return [...outbox.rows.from(after + 1)].filter(isRefused).map((row) => ({
+    position: row.position,
+    ...describedRow(row.message),
+    attempts: row.attempts,
+    due_at: row.visibleAt,
+    history: row.history ?? null,
+  }))
+}
+
+const isRefused = ({ dead, history, attempts, token }: OutboxRow): boolean =>
+  dead === undefined && attempts > 0 && (history !== undefined || token === undefined)
 
 function pauseBoard({ pauses, clock, listeners }: DatabaseState): PauseBoard {
   const nameOf = ({ kind, name }: Pick<Pause, 'kind' | 'name'>): string => `${kind} ${name}`

@@ -13,6 +13,8 @@ export interface OutboxRow {
   /** Of whoever took it last, until it is given back. */
   token: string | undefined
   attempts: number
+  /** What is noted of its attempts; undefined while none has failed. */
+  history: string | undefined
   /** A relay has had it in hand. */
   taken: boolean
   /** An open transaction is about to remove it. */
@@ -102,7 +104,7 @@ export class OutboxTable {
   }
 
   add({ position = this.nextPosition(), token, dueAt, ...given }: NewRow): void {
-    const fresh = { attempts: 0, taken: false, leaving: false, dead: undefined }
+    const fresh = { attempts: 0, history: undefined, taken: false, leaving: false, dead: undefined }
     const links = { previous: undefined, next: undefined }
     const row: OutboxRow = { ...given, position, token, dueAt, ...fresh, ...links }
     this.rows.set(row.position, row)

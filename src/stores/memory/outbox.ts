@@ -1,3 +1,4 @@
+import { historyWith } from '../../core/errors/attempts.ts'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { destinationKey } from '../../core/messages/message.ts'
 import type {
@@ -145,6 +146,7 @@ function settleOne(
         })
       return
     case 'retry':
+      note(row, settlement.error, now)
       row.visibleAt = now + Math.max(settlement.delayMs, 0)
       return
     case 'release':
@@ -156,7 +158,12 @@ function settleOne(
   }
 }
 
+function note(row: OutboxRow, error: Error, at: number): void {
+  row.history = historyWith(row.history, { attempt: row.attempts, at, error })
+}
+
 function bury(database: DatabaseState, row: OutboxRow, death: Death, now: number): void {
+  note(row, death.error, now)
   const number = ++database.deaths
   const dead = makeDeadRow(number, row, death, now)
   database.dead.set(number, dead)

@@ -1,7 +1,7 @@
 import type { DeadLetter } from '../../core/dead-letter.ts'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import type { OutboxAdmin } from '../../core/store.ts'
-import { AROUND_BYTES, textOf } from '../../sql/mysql/bytes.ts'
+import { AROUND_BYTES, textOf, textOrNull } from '../../sql/mysql/bytes.ts'
 import { onlyRow, type Own, type Query, listsOf } from '../../sql/mysql/own.ts'
 import { deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
 import { statsOf, type StatsRow } from '../../sql/shared/operator-tools.ts'
@@ -49,7 +49,14 @@ const numberOf = (key: string): bigint | undefined =>
 
 type RawDead = Readonly<
   Record<
-    keyof MessageRow | 'letter' | 'error' | 'reason' | 'blocks' | 'maybe_published' | 'attempts',
+    | keyof MessageRow
+    | 'letter'
+    | 'error'
+    | 'reason'
+    | 'blocks'
+    | 'maybe_published'
+    | 'attempts'
+    | 'history',
     unknown
   > & { readonly died_at: string }
 >
@@ -64,6 +71,7 @@ function deadRow(row: RawDead): DeadRow {
     maybe_published: Number(row.maybe_published),
     died_at: row.died_at,
     attempts: Number(row.attempts),
+    history: textOrNull(row.history),
   }
 }
 

@@ -15,6 +15,7 @@ import {
   storeOperations,
   type TraceRow,
 } from '../../sql/shared/operator-tools.ts'
+import type { RefusedRow } from '../../sql/shared/refused-rows.ts'
 import type { Whole } from '../../sql/shared/rows.ts'
 import { trackedId } from './encode.ts'
 import { examine } from './examine/examine.ts'
@@ -56,6 +57,11 @@ export function mysqlOperations(ports: OperationsPorts): StoreOperations {
         handled: Number(handled),
       }
     },
+    async refused(after, limit) {
+      const doing = 'reading refused messages'
+      const { rows } = await own.run<Raw<RefusedRow>>(doing, sql.refused, [after, limit])
+      return rows.map(refusedRow)
+    },
     overview: (keys) =>
       own.transaction('counting messages', (query) =>
         overviewRows(query, sql, place.database, keys),
@@ -72,6 +78,19 @@ export function mysqlOperations(ports: OperationsPorts): StoreOperations {
       ),
   })
 }
+
+const refusedRow = (row: Raw<RefusedRow>): RefusedRow => ({
+  position: row.position as Whole,
+  id: textOf(row.id),
+  type: textOf(row.type),
+  transport: textOf(row.transport),
+  kind: textOf(row.kind) as RefusedRow['kind'],
+  name: textOf(row.name),
+  partition_key: textOrNull(row.partition_key),
+  attempts: row.attempts as Whole,
+  due_at: row.due_at as Whole,
+  history: textOrNull(row.history),
+})
 
 type Raw<Row> = Readonly<Record<keyof Row, unknown>>
 

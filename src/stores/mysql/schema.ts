@@ -129,6 +129,16 @@ const ids = (T: Tables, database: string): readonly string[] =>
     `alter table ${T.outbox} add key mersal_outbox_id (id)`,
   )
 
+/** What became of each attempt that failed, as JSON; null while none has. No row is rewritten. */
+const attempts = (T: Tables, database: string): readonly string[] =>
+  (['outbox', 'dead'] as const).flatMap((table) =>
+    unless(
+      `exists (select 1 from information_schema.columns
+    where table_schema = ${quoteText(database)} and table_name = 'mersal_${table}' and column_name = 'history')`,
+      `alter table ${T[table]} add column history blob null`,
+    ),
+  )
+
 /** Runs the statement unless the condition holds. */
 const unless = (condition: string, statement: string): readonly string[] => [
   `set @mersal_step = if(${condition}, 'do 0',
@@ -153,6 +163,7 @@ function migrations(database: string): readonly MysqlStep[] {
     { version: 1, name: 'tables', statements },
     { version: 2, name: 'times of delayed messages', statements: dueTimes(T, database) },
     { version: 3, name: 'ids of messages', statements: ids(T, database) },
+    { version: 4, name: 'history of attempts', statements: attempts(T, database) },
   ]
 }
 

@@ -1,7 +1,9 @@
 import type { Claim, Settlement, SettleResult } from '../../core/outbox.ts'
-import { bytesOf, microseconds } from '../../sql/mysql/bytes.ts'
+import { bytesOf, microseconds, textOrNull } from '../../sql/mysql/bytes.ts'
 import { type Own, type Query, listsOf } from '../../sql/mysql/own.ts'
 import {
+  type AttemptedRow,
+  histories,
   type Kind,
   notedError,
   type SettlementGroup,
@@ -73,11 +75,12 @@ async function settleGroup(group: SettlementGroup, ports: GroupPorts): Promise<n
     case 'gone':
       return await settleSent(group.rows, group.kind === 'sent' && ports.keepSent, ports)
     case 'retry':
+      return await settleLater('retry', await noting(group.rows, ports), ports)
     case 'release':
-      return await settleLater(group.kind, group.rows, ports)
+      return await settleLater('release', group.rows, ports)
     case 'dead': {
       let changed = 0
-      for (const row of group.rows) changed += await bury(row, ports)
+      for (const row of await noting(group.rows, ports)) changed += await bury(row, ports)
       return changed
     }
     default:
@@ -99,34 +102,57 @@ async function settleSent(
   return changed
 }
 
+type Noting<Row> = Row & { readonly history: string | null }
+
+/** With what is to be noted of their attempts. Nobody else changes rows with our token. */
+async function noting<Row extends Kind<'retry' | 'dead'>>(
+  rows: readonly Row[],
+  { query, sql }: GroupPorts,
+): Promise<readonly Noting<Row>[]> {
+  const noted: Noting<Row>[] = []
+  for (const some of listsOf(rows)) {
+    const values = [some.map(({ position }) => position), tokenText(some[0]?.token ?? '')]
+    const found = await query<AttemptedRow>(sql.attempted, values)
+    const read = found.rows.map((row) => ({ ...row, history: textOrNull(row.history) }))
+    const texts = histories(some, read)
+    noted.push(...some.map((row, index) => ({ ...row, history: texts[index] ?? null })))
+  }
+  return noted
+}
+
+const bytesOrNull = (text: string | null): Buffer | null => (text === null ? null : bytesOf(text))
+
 /** One statement for all rows that wait for the same time, for the same reason. */
 async function settleLater(
   kind: 'retry' | 'release',
-  rows: readonly Kind<'retry' | 'release'>[],
+  rows: readonly (Noting<Kind<'retry'>> | Kind<'release'>)[],
   { query, sql }: GroupPorts,
 ): Promise<number> {
-  const alike = Map.groupBy(rows, (row) => `${row.delayMs ?? 0} ${notedError(row) ?? ''}`)
+  const alike = Map.groupBy(rows, (row) =>
+    [row.delayMs ?? 0, notedError(row), 'history' in row ? row.history : ''].join(' '),
+  )
   let changed = 0
   for (const group of alike.values()) {
     for (const some of listsOf(group)) {
       const [first] = some
       if (first === undefined) continue
-      const error = notedError(first)
       const positions = some.map(({ position }) => position)
-      const note = error === null ? null : bytesOf(error)
-      const values = [microseconds(first.delayMs ?? 0), note, positions, tokenText(first.token)]
+      const notes = [notedError(first), ...('history' in first ? [first.history] : [])]
+      const fence = [positions, tokenText(first.token)]
+      const values = [microseconds(first.delayMs ?? 0), ...notes.map(bytesOrNull), ...fence]
       changed += (await query(sql[kind], values)).changed
     }
   }
   return changed
 }
 
-async function bury(row: Kind<'dead'>, { query, sql }: GroupPorts): Promise<number> {
+async function bury(row: Noting<Kind<'dead'>>, { query, sql }: GroupPorts): Promise<number> {
   const { position, reason, onDead, maybePublished } = row
   const token = tokenText(row.token)
   const error = bytesOf(notedError(row) ?? '')
   const blocks = onDead === 'block-key' ? 1 : 0
-  const values = [blocks, reason, error, maybePublished ? 1 : 0, position, token]
+  const history = bytesOrNull(row.history)
+  const values = [blocks, reason, error, history, maybePublished ? 1 : 0, position, token]
   if ((await query(sql.bury, values)).changed === 0) return 0
   const { changed } = await query(sql.removeBuried, [position, token, 1 - blocks])
   return changed === 1 ? 1 : (await query(sql.block, [error, position, token])).changed

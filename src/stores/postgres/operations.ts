@@ -8,6 +8,7 @@ import {
   storeOperations,
   type TraceRow,
 } from '../../sql/shared/operator-tools.ts'
+import type { RefusedRow } from '../../sql/shared/refused-rows.ts'
 import { examine } from './examine/examine.ts'
 import { storeTables } from './schema.ts'
 import { type OperatorStatements, operatorStatements } from './statements/operator-statements.ts'
@@ -39,6 +40,10 @@ export function postgresOperations(ports: OperationsPorts): StoreOperations {
       const values = [messageId, consumer]
       const { rows } = await own.run<TraceRow>('looking for a message', sql.trace, values)
       return rows[0] as TraceRow
+    },
+    async refused(after, limit) {
+      const values = [after.toString(), limit]
+      return (await own.run<RefusedRow>('reading refused messages', sql.refused, values)).rows
     },
     ...pausing(own, sql),
     countKept: (filter) => countKept(own, sql, filter),

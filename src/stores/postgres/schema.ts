@@ -1,6 +1,7 @@
 import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
 import { migrationSql, type PostgresStep, type PostgresTables } from '../../sql/postgres/migrate.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
+import { attempts } from './steps/attempts.ts'
 import {
   delayedFound,
   delayedFoundBeside,
@@ -110,6 +111,7 @@ function migrations(schema: string): readonly PostgresStep[] {
       sql: delayedFound(S),
       beside: delayedFoundBeside(S),
     },
+    { version: 14, name: 'history of attempts', sql: attempts(S) },
   ]
 }
 

@@ -1,6 +1,8 @@
 import type { Settlement, SettleResult } from '../../core/outbox.ts'
 import type { Own, Query } from '../../sql/postgres/pool/pool.ts'
 import {
+  type AttemptedRow,
+  histories,
   notedError,
   positionsOf,
   type SettlementGroup,
@@ -39,6 +41,13 @@ function sentStatement(
   }
 }
 
+/** Nobody else changes these rows as long as the token is ours. */
+const attempted = async (
+  fence: readonly unknown[],
+  sql: Statements,
+  query: Query,
+): Promise<readonly AttemptedRow[]> => (await query<AttemptedRow>(sql.attempted, fence)).rows
+
 /** Returns how many rows were changed. */
 async function settleGroup(group: SettlementGroup, sql: Statements, query: Query): Promise<number> {
   const { rows } = group
@@ -50,10 +59,14 @@ async function settleGroup(group: SettlementGroup, sql: Statements, query: Query
       return 0
     case 'gone':
       return run(sql.sent)
-    case 'retry':
+    case 'retry': {
+      const delays = group.rows.map(({ delayMs }) => delayMs)
+      const noted = histories(group.rows, await attempted(fence, sql, query))
+      return run(sql.retry, [delays, group.rows.map(notedError), noted])
+    }
     case 'release': {
       const delays = group.rows.map(({ delayMs }) => delayMs ?? 0)
-      return run(sql[group.kind], [delays, group.rows.map(notedError)])
+      return run(sql.release, [delays, group.rows.map(notedError)])
     }
     case 'dead': {
       const values = [
@@ -61,6 +74,7 @@ async function settleGroup(group: SettlementGroup, sql: Statements, query: Query
         group.rows.map(notedError),
         group.rows.map(({ maybePublished }) => maybePublished),
         group.rows.map(({ onDead }) => onDead === 'skip'),
+        histories(group.rows, await attempted(fence, sql, query)),
       ]
       const moved = await run(sql.deadMove, values)
       // The others block their key, are too large to be moved, or are not ours any more.

@@ -1,4 +1,5 @@
 import { type DeadLetter, type DeadLetterBox, isDeadReason } from '../../core/dead-letter.ts'
+import { attemptsOf } from '../../core/errors/attempts.ts'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { destinationKey } from '../../core/messages/message.ts'
 import { checkNumber } from '../../core/options.ts'
@@ -57,6 +58,7 @@ function toLetter([place, withheld, fields]: Reply): DeadLetter {
     reason: isDeadReason(reason) ? reason : 'refused',
     error: text('error'),
     attempts: Number(text('attempts')) || 1,
+    history: attemptsOf(text('history')),
     diedAt: Number(text('died-at')) || Number(String(place).split('-')[0]),
     maybePublished: text('maybe-published') === '1',
     blocksKey: false,

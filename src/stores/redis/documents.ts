@@ -128,7 +128,12 @@ function checkSize(name: string, messages: number, bytes: number): void {
 }
 
 type Found = readonly [
-  documents: readonly (readonly [name: Buffer, attempts: number, messages: readonly Buffer[]])[],
+  documents: readonly (readonly [
+    name: Buffer,
+    attempts: number,
+    messages: readonly Buffer[],
+    history: Buffer,
+  ])[],
   bad: readonly Buffer[],
 ]
 
@@ -137,10 +142,11 @@ function relaying(
   { prefix, logger }: { readonly prefix: string; readonly logger: Logger },
 ): Pick<DocumentStorage, 'findWithMessages' | 'removeMessages'> {
   const removeMessages: DocumentStorage['removeMessages'] = async (settlement) => {
-    const { key, token, confirmed, attempts, retryMs, dead } = settlement
+    const { key, token, confirmed, attempts, retryMs, dead, history = '' } = settlement
     const { reason = '', error = '', maybePublished = false } = dead ?? {}
     const about = [nameOf(key), token, confirmed, attempts, Math.ceil(retryMs)]
-    return (await run('remove', [...about, reason, error, maybePublished ? '1' : ''])) === 1
+    const fate = [reason, error, maybePublished ? '1' : '', history]
+    return (await run('remove', [...about, ...fate])) === 1
   }
   // Its own failure is no reason to lose hold of the others: it comes again after its time.
   const setAside = async (key: DocumentKey, token: string, problems: string[]): Promise<void> => {
@@ -163,10 +169,12 @@ function relaying(
       const [found, bad] = (await run('find', args)) as Found
       const problems = bad.map(String)
       const held: HeldDocument[] = []
-      for (const [name, attempts, packed] of found) {
+      for (const [name, attempts, packed, noted] of found) {
         const key = keyOf(String(name))
         const messages = readable(packed)
-        if (messages.length > 0) held.push({ key, attempts, messages })
+        const history = String(noted)
+        const past = history === '' ? {} : { history }
+        if (messages.length > 0) held.push({ key, attempts, messages, ...past })
         else await setAside(key, token, problems)
       }
       if (problems.length > 0) tell(problems, held.length)

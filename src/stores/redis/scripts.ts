@@ -75,7 +75,7 @@ local until_ = time + tonumber(a[3])
 redis.call('HDEL', holds, '')
 local function hold(one)
   local key, messages = p .. 'doc:' .. one, {}
-  local ends = redis.call('HMGET', key, 'first', 'last')
+  local ends = redis.call('HMGET', key, 'first', 'last', 'history')
   local first, last = tonumber(ends[1] or '1'), tonumber(ends[2] or '0')
   for n = first, last do
     if #messages >= tonumber(a[5]) or room <= 0 then break end
@@ -95,7 +95,7 @@ local function hold(one)
   redis.call('ZADD', due, until_, one)
   redis.call('HSET', holds, one, a[4])
   if first ~= tonumber(ends[1] or '1') then redis.call('HSET', key, 'first', first) end
-  return {one, redis.call('HINCRBY', key, 'attempts', 1), messages}
+  return {one, redis.call('HINCRBY', key, 'attempts', 1), messages, ends[3] or ''}
 end
 for _, one in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', time, 'LIMIT', 0, a[2])) do
   if room <= 0 then break end
@@ -111,7 +111,7 @@ return {out, bad}`,
 
 /**
  * Arguments: document, token, confirmed, attempts, ms until it is due, reason or '', error, 1 if
- * it may have been published. Where the dead letter cannot be stored the message stays, the rest is
+ * it may have been published, history or ''. Where the dead letter cannot be stored the message stays, the rest is
  * done all the same, and the error is returned.
  */
 const remove = script(
@@ -126,25 +126,29 @@ redis.call('ZADD', due, 'XX', 0, '')
 redis.call('HDEL', holds, '')
 redis.call('HDEL', doc, '')
 redis.call('HSET', doc, 'attempts', had)
-local gone = {doc}
+local gone, noted = {doc}, a[9]
 for n = first, next_ - 1 do gone[#gone + 1] = 'm:' .. n end
 if message then
   if next_ > first then had = 1 end
   local stored = redis.pcall('XADD', dead, '*', 'document', name, 'reason', a[6], 'error', a[7],
-    'attempts', had, 'died-at', now(), 'maybe-published', a[8], 'message', message)
+    'attempts', had, 'died-at', now(), 'maybe-published', a[8], 'history', noted, 'message', message)
   if type(stored) == 'table' and stored.err then
     failed, attempts, wait = dead .. ': ' .. stored.err, had - 1, math.max(wait, 5000)
+    noted = ''
   else
+    noted = nil
     gone[#gone + 1] = 'm:' .. next_
     next_ = next_ + 1
   end
 end
 redis.call('HSET', doc, 'first', next_, 'attempts', attempts)
+if noted and noted ~= '' then redis.call('HSET', doc, 'history', noted)
+elseif not noted or tonumber(a[3]) > 0 then gone[#gone + 1] = 'history' end
 if #gone > 1 then redis.call('HDEL', unpack(gone)) end
 redis.call('HDEL', holds, name)
 if next_ > last then
   redis.call('ZREM', due, name)
-  redis.call('HDEL', doc, 'first', 'last', 'attempts')
+  redis.call('HDEL', doc, 'first', 'last', 'attempts', 'history')
 else redis.call('ZADD', due, now() + wait, name) end
 return failed and redis.error_reply('ERR ' .. failed) or 1`,
 )

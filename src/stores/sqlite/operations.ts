@@ -9,6 +9,7 @@ import {
 } from '../../sql/shared/operator-tools.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import type { RefusedRow } from '../../sql/shared/refused-rows.ts'
 import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
 import { examine } from './examine.ts'
 import { countKept, operatorSql, pickKept } from './statements/operator-statements.ts'
@@ -32,6 +33,8 @@ export function sqliteOperations(connection: Connection): StoreOperations {
       }
       return connection.peek(read) ?? (await connection.write(read))
     },
+    refused: (after, limit) =>
+      connection.write((handle) => handle.all<RefusedRow>(operatorSql.refused, { after, limit })),
     ...pausing(connection),
     countKept: (filter) =>
       connection.write((handle) => {

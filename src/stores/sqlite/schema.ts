@@ -141,5 +141,13 @@ export const storeTables: SqliteTables = {
         CREATE INDEX mersal_outbox_delayed ON mersal_outbox (id) WHERE due_at IS NOT NULL;
       `,
     },
+    {
+      version: 6,
+      name: 'history of attempts',
+      sql: `
+        ALTER TABLE mersal_outbox ADD COLUMN history TEXT; -- the attempts that failed, as JSON; null while none has
+        ALTER TABLE mersal_dead_letters ADD COLUMN history TEXT;
+      `,
+    },
   ],
 }

@@ -1,6 +1,8 @@
 import type { Settlement, SettleResult } from '../../core/outbox.ts'
 import {
+  type AttemptedRow,
   type Kind,
+  notedAttempt,
   notedError,
   type SettlementGroup,
   settlementGroups,
@@ -29,9 +31,14 @@ export function settle(
 function settleGroup(handle: Handle, group: SettlementGroup, terms: SettleTerms): number {
   const { now, keepSent } = terms
   const remove = (row: Settlement): number => handle.run(outboxSql.remove, fenceOf(row)).changes
-  const later = (row: Kind<'retry' | 'release'>): number => {
+  const release = (row: Kind<'release'>): number => {
     const visibleAt = Math.ceil(now + (row.delayMs ?? 0))
-    return handle.run(outboxSql[row.kind], { ...fenceOf(row), visibleAt }).changes
+    return handle.run(outboxSql.release, { ...fenceOf(row), visibleAt }).changes
+  }
+  const retry = (row: Kind<'retry'>): number => {
+    const visibleAt = Math.ceil(now + row.delayMs)
+    const history = noted(handle, row, now)
+    return handle.run(outboxSql.retry, { ...fenceOf(row), visibleAt, history }).changes
   }
   switch (group.kind) {
     case 'sent':
@@ -42,8 +49,9 @@ function settleGroup(handle: Handle, group: SettlementGroup, terms: SettleTerms)
     case 'gone':
       return count(group.rows, remove)
     case 'retry':
+      return count(group.rows, retry)
     case 'release':
-      return count<Kind<'retry' | 'release'>>(group.rows, later)
+      return count(group.rows, release)
     case 'dead':
       return count(group.rows, (row) => bury(handle, row, now))
     default:
@@ -56,6 +64,15 @@ const fenceOf = ({ position, token }: Settlement) => ({ position, token }) as co
 const count = <Row>(rows: readonly Row[], change: (row: Row) => number): number =>
   rows.reduce((sum, row) => sum + change(row), 0)
 
+/** What is to be noted of its attempts; null for a row that is not ours any more. */
+function noted(handle: Handle, row: Kind<'retry' | 'dead'>, now: number): string | null {
+  const found = handle.get<Omit<AttemptedRow, 'position' | 'now'>>(
+    outboxSql.attempted,
+    fenceOf(row),
+  )
+  return found === undefined ? null : notedAttempt({ ...found, now }, row.error)
+}
+
 function bury(handle: Handle, settlement: Kind<'dead'>, now: number): number {
   const fence = fenceOf(settlement)
   const [buried] = handle.all<{ blocks: number }>(outboxSql.bury, {
@@ -63,6 +80,7 @@ function bury(handle: Handle, settlement: Kind<'dead'>, now: number): number {
     block: settlement.onDead === 'block-key' ? 1 : 0,
     reason: settlement.reason,
     error: notedError(settlement),
+    history: noted(handle, settlement, now),
     maybePublished: settlement.maybePublished ? 1 : 0,
     now: Math.trunc(now),
   })

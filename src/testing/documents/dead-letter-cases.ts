@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import type { ContractCase } from '../contract.ts'
 import { change, type DocumentsHarness, held, hold, labels, settled } from './harness.ts'
 
+const noted = (...attempts: readonly number[]): string =>
+  JSON.stringify(attempts.map((attempt) => ({ attempt, at: 7, code: 'none', error: 'Error: no' })))
+
 /** What is given up is kept. */
 export const deadLetterCases: readonly ContractCase<DocumentsHarness>[] = [
   {
@@ -36,6 +39,35 @@ export const deadLetterCases: readonly ContractCase<DocumentsHarness>[] = [
       assert.deepEqual(await storage.deadLetters.list(), [])
       await storage.removeMessages({ ...rest, ...settled })
       assert.deepEqual(labels(await held(storage)), ['3', 'poison'])
+    },
+  },
+  {
+    name: 'what is noted of the attempts comes with the next hold, goes into the dead letter, and not to the next message',
+    async run(harness) {
+      const storage = await harness.open()
+      await change(storage, ['1', 'poison', '3'])
+      const first = await held(storage)
+      assert.equal(first.history, undefined)
+      await storage.removeMessages({ ...first, ...settled, attempts: 1, history: noted(1) })
+      const second = await held(storage)
+      assert.equal(second.history, noted(1))
+      // Given back: nothing was tried.
+      const nothing = { ...settled, history: undefined }
+      await storage.removeMessages({ ...second, ...nothing, attempts: 1 })
+      const third = await held(storage)
+      assert.equal(third.history, noted(1))
+      await storage.removeMessages({ ...third, ...nothing, confirmed: 1 })
+      const poison = await held(storage)
+      assert.equal(poison.history, undefined)
+      await storage.removeMessages({ ...poison, ...settled, attempts: 1, history: noted(1) })
+      const dead = { reason: 'refused', error: 'no' } as const
+      const last = { ...(await held(storage)), ...settled, dead, history: noted(1, 2) }
+      await storage.removeMessages(last)
+      const [letter] = await storage.deadLetters.list()
+      assert.deepEqual(letter?.history, JSON.parse(noted(1, 2)))
+      assert.equal(await storage.deadLetters.retry([letter?.key ?? '']), 1)
+      const rest = await held(storage)
+      assert.deepEqual([labels(rest), rest.history], [['3', 'poison'], undefined])
     },
   },
   {

@@ -93,6 +93,7 @@ function makeLetter(
     reason,
     error: errorTextWithStack(error),
     attempts,
+    history: [],
     diedAt,
     maybePublished: false,
     blocksKey: false,

@@ -42,6 +42,7 @@ function toLetter([queue, place, withheld, fields]: Reply): DeadLetter {
     reason: isDeadReason(reason) ? reason : 'rejected',
     error: text('error'),
     attempts: whole(text('attempts'), 1),
+    history: [],
     diedAt: whole(text('died-at'), whole(String(place).split('-')[0], 0)),
     maybePublished: false,
     blocksKey: false,

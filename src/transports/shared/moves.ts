@@ -1,4 +1,3 @@
-import { errorText } from '../../core/errors/error-text.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 
@@ -72,28 +71,4 @@ export async function move<Step extends Move>(ports: MovePorts<Step>): Promise<E
     if (stopping.aborted) return { kind: 'give-back' }
   }
   return { kind: 'lost' }
-}
-
-const HISTORY_LENGTH = 10
-const LONGEST_ERROR = 300
-
-/** JSON: the last ten failures of a message, oldest first. `earlier`: what it came with. */
-export function historyWith(
-  earlier: unknown,
-  failure: { readonly attempt: number; readonly at: number; readonly error: Error },
-): string {
-  const { attempt, at, error } = failure
-  const entry = { attempt, at, error: errorText(error).slice(0, LONGEST_ERROR) }
-  return JSON.stringify([...entriesOf(earlier).slice(1 - HISTORY_LENGTH), entry])
-}
-
-function entriesOf(given: unknown): readonly unknown[] {
-  if (typeof given !== 'string') return []
-  try {
-    const parsed: unknown = JSON.parse(given)
-    return Array.isArray(parsed) ? parsed : []
-  } catch {
-    // A foreign header of that name: the history begins here.
-    return []
-  }
 }

@@ -18,6 +18,7 @@ function letter(n: number, bytes: number): DeadLetter {
     reason: 'refused',
     error: '',
     attempts: 1,
+    history: [],
     diedAt: 0,
     maybePublished: false,
     blocksKey: false,

@@ -383,10 +383,14 @@ where o.position = u.position and o.token = u.token
 )
 insert into "mersal".sent select g.*, clock_timestamp() from gone g;
 
+-- attempted
+select o.position::text, o.attempts, o.history, (extract(epoch from clock_timestamp()) * 1000)::float8::text as now
+from "mersal".outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid;
+
 -- retry
 update "mersal".outbox o
-set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
-from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error, history = u.noted
+from unnest($1::bigint[], $3::float8[], $4::text[], $5::text[]) as u(position, delay, error, noted)
 where o.position = u.position and o.token = $2::uuid;
 
 -- release
@@ -403,21 +407,21 @@ where o.position = u.position and o.token = u.token;
 
 -- deadMove
 with given as (
-  select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+  select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[]) as u(position, reason, error, maybe, skip, noted)
 ),
 gone as (
   delete from "mersal".outbox o using given u
   where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null) and (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) <= 16777216
-  returning o.*, u.reason, u.error as last_error, u.maybe
+  returning o.*, u.reason, u.error as last_error, u.maybe, u.noted
 )
-insert into "mersal".dead (position, id, key, attempts, type, transport, kind, name, headers, body, added_at, error, died_at, dead_reason, maybe_published)
-select g.position, g.id, g.key, g.attempts, g.type, g.transport, g.kind, g.name, g.headers, g.body, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe from gone g;
+insert into "mersal".dead (position, id, key, attempts, type, transport, kind, name, headers, body, added_at, error, died_at, dead_reason, maybe_published, history)
+select g.position, g.id, g.key, g.attempts, g.type, g.transport, g.kind, g.name, g.headers, g.body, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe, g.noted from gone g;
 
 -- deadBlock
 update "mersal".outbox o
 set key = case when u.skip then null else o.key end, dead_key = case when u.skip then o.key end,
-  visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
-from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+  visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe, history = u.noted
+from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[]) as u(position, reason, error, maybe, skip, noted)
 where o.position = u.position and o.token = $2::uuid
   and ((not u.skip and o.key is not null) or (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) > 16777216);
 
@@ -456,15 +460,15 @@ where i.consumer = old.consumer and i.message_id = old.message_id;
 select p.position || case when p.letter < 0 then '' else '.' || p.letter end as key, p.id, p.key as partition_key, p.attempts, case when p.bytes > 67108864 then left(p.type, 200) else p.type end as type, case when p.bytes > 67108864 then left(p.transport, 200) else p.transport end as transport, p.kind, case when p.bytes > 67108864 then left(p.name, 200) else p.name end as name,
   case when p.bytes > 67108864 then '{}' else p.headers end as headers, case when p.bytes > 67108864 then ''::bytea else p.body end as body,
   case when p.bytes > 67108864 then p.bytes end::text as withheld_bytes,
-  p.error, p.dead_reason as reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_at
+  p.error, p.dead_reason as reason, p.maybe_published, p.history, p.blocks, p.died_ms::float8::text as died_at
 from (
   select q.*, sum(case when q.bytes > 67108864 then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (
-    (select d.position, d.id, d.key as key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, false as blocks,
+    (select d.position, d.id, d.key as key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, d.history, false as blocks,
     (octet_length(d.body)::bigint + octet_length(d.headers)::bigint + octet_length(d.type)::bigint + octet_length(d.transport)::bigint + octet_length(d.name)::bigint) as bytes, case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms, d.letter from "mersal".dead d
       where (d.position, d.letter) > ($2::bigint, $3::integer) order by d.position, d.letter limit $1::integer)
     union all
-    (select o.position, o.id, coalesce(o.key, o.dead_key) as key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, o.key is not null as blocks,
+    (select o.position, o.id, coalesce(o.key, o.dead_key) as key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, o.history, o.key is not null as blocks,
     (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms, -1
       from "mersal".outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
   ) q

@@ -245,7 +245,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
     const { rows } = await db.query(
       `select max(version)::int as version, to_regclass('mersal.outbox_due') is not null as found from mersal.migration`,
     )
-    expect(rows).toEqual([{ version: 13, found: true }])
+    expect(rows).toEqual([{ version: 14, found: true }])
   })
 
   test.skipIf(!pgbouncerAvailable())('is built behind a pooler by two nodes', async () => {

@@ -33,7 +33,7 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
       `select version from ${schema}.migration order by version`,
     )
     expect(versions.map((row) => row['version'])).toEqual([
-      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
     ])
     const [store] = stores
     if (store === undefined) throw new Error('no store')

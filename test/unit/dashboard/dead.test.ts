@@ -190,6 +190,7 @@ test('the description names every call, and what each needs', async () => {
     '/api/dead/letter',
     '/api/dead/retry',
     '/api/dead/discard',
+    '/api/refused',
     '/api/pauses',
     '/api/pauses/resume',
     '/api/sagas',

@@ -43,7 +43,7 @@ test('no statement of a step is cut off here, since the server would go on with 
   await migrate(ownOn(pool, 'shop'), tables, 'auto')
   const of = (text: string): (number | undefined)[] =>
     asked.filter(({ sql }) => sql.includes(text)).map(({ timeout }) => timeout)
-  expect(of('execute mersal_step')).toEqual([undefined, undefined, undefined])
+  expect(of('execute mersal_step')).toEqual(Array.from({ length: 5 }))
   expect(of('max(version)').every((timeout) => (timeout ?? 0) > 0)).toBe(true)
 })
 

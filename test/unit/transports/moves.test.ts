@@ -1,11 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { manualClock } from '../../../src/testing/manual-clock.ts'
-import {
-  historyWith,
-  type Move,
-  move,
-  type MoveResult,
-} from '../../../src/transports/shared/moves.ts'
+import { type Move, move, type MoveResult } from '../../../src/transports/shared/moves.ts'
 
 interface Step extends Move {
   readonly to: string
@@ -76,22 +71,5 @@ describe('a move', () => {
       kind: 'impossible',
       step: { to: 'target', dead: false },
     })
-  })
-})
-
-describe('the history of a message', () => {
-  const failure = (attempt: number) => ({ attempt, at: attempt * 10, error: new Error('no') })
-
-  test('keeps the last ten failures, oldest first', () => {
-    let history: string | undefined
-    for (let attempt = 1; attempt <= 12; attempt++) history = historyWith(history, failure(attempt))
-    const entries = JSON.parse(history ?? '') as { attempt: number; at: number; error: string }[]
-    expect(entries.map(({ attempt }) => attempt)).toEqual([3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
-    expect(entries[9]).toEqual({ attempt: 12, at: 120, error: 'Error: no' })
-  })
-
-  test('begins anew behind what somebody else has written there', () => {
-    for (const foreign of ['{', '{}', 7, undefined])
-      expect(JSON.parse(historyWith(foreign, failure(1)))).toHaveLength(1)
   })
 })

@@ -1,6 +1,7 @@
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 import { post, type WholeLetter } from '../api.ts'
+import { Attempts } from '../parts/attempts.tsx'
 import { Ask, Badge, Empty, Notice, Time } from '../parts/basics.tsx'
 import { useFetched } from '../parts/fetched.ts'
 import { Safe } from '../parts/safe.tsx'
@@ -35,6 +36,12 @@ export function LetterPage({ place, rights }: { place: Place; rights: readonly s
         <Buttons letter={answer} place={place} rights={rights} />
         <h3>What happened</h3>
         <Causes letter={answer} />
+        {answer.history.length === 0 ? null : (
+          <>
+            <h3>Attempts</h3>
+            <Attempts history={answer.history} />
+          </>
+        )}
         <h3>Message</h3>
         <Facts letter={answer} />
         <h3>Headers</h3>

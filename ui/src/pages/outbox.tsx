@@ -1,7 +1,10 @@
 import type { VNode } from 'preact'
-import type { DestinationRow, KeyRow, PauseRow, SourceView } from '../api.ts'
+import { useState } from 'preact/hooks'
+import type { DestinationRow, KeyRow, PauseRow, RefusedRow, SourceView } from '../api.ts'
 import type { LiveState } from '../live.ts'
-import { Badge, type Column, Empty, Notice, Table } from '../parts/basics.tsx'
+import { Attempts } from '../parts/attempts.tsx'
+import { Badge, type Column, Empty, Notice, Table, Time } from '../parts/basics.tsx'
+import { useFetched } from '../parts/fetched.ts'
 import { Safe } from '../parts/safe.tsx'
 import { SourcePicker, sourceOf } from '../parts/picker.tsx'
 import { linkTo, type Place } from '../router.ts'
@@ -18,7 +21,69 @@ export function OutboxPage({ live, place }: { live: LiveState; place: Place }): 
       {source.trouble === null ? null : <Notice tone="bad" title={source.trouble.text} />}
       <Destinations source={source} />
       <Keys source={source} />
+      {source.offers.refused && (source.counts?.refused ?? 0) > 0 ? (
+        <Refused key={source.name} source={source} />
+      ) : null}
     </>
+  )
+}
+
+interface RefusedPage {
+  readonly messages: readonly RefusedRow[]
+  readonly next: string | null
+}
+
+function Refused({ source: { name } }: { source: SourceView }): VNode {
+  const [after, setAfter] = useState<string>()
+  const { answer, error, again } = useFetched<RefusedPage>('refused', { source: name, after })
+  const columns: readonly Column<RefusedRow>[] = [
+    { name: 'Type', cell: (row) => <Safe text={row.type} /> },
+    { name: 'Destination', cell: (row) => <Safe text={row.place} /> },
+    {
+      name: 'Key',
+      cell: (row) => (row.partitionKey === null ? '' : <Safe text={row.partitionKey} />),
+    },
+    { name: 'Tries', right: true, cell: (row) => count(row.attempts) },
+    { name: 'Due', cell: (row) => <Time at={row.dueAt} /> },
+    {
+      name: 'Attempts',
+      cell: ({ history }) =>
+        history.length === 0 ? (
+          'not known'
+        ) : (
+          <details>
+            <summary>
+              <Safe text={history.at(-1)?.causes[0] ?? ''} />
+            </summary>
+            <Attempts history={history} />
+          </details>
+        ),
+    },
+  ]
+  return (
+    <section class="panel" aria-label="Refused so far">
+      <header class="panel-head">
+        <h2>Refused so far</h2>
+        <span class="quiet">they are tried again</span>
+        <button type="button" onClick={again}>
+          Look again
+        </button>
+      </header>
+      {error === undefined ? null : <Notice tone="bad" title={error.message} />}
+      {answer === undefined ? null : (
+        <Table
+          caption="Messages that were refused so far"
+          columns={columns}
+          rows={answer.messages}
+          rowKey={(row) => row.key}
+        />
+      )}
+      {answer === undefined || answer.next === null ? null : (
+        <button type="button" onClick={() => setAfter(answer.next ?? undefined)}>
+          Further ones
+        </button>
+      )}
+    </section>
   )
 }
 

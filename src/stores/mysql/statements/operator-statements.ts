@@ -30,6 +30,8 @@ export interface OperatorStatements {
   readonly consumers: string
   /** Id, id, consumer, id. */
   readonly trace: string
+  /** Position, most rows. */
+  readonly refused: string
 }
 
 /** A statement that depends on a filter, with its values. */
@@ -119,6 +121,12 @@ select (select if(o.died_at is not null, 'dead', if(o.token is not null and o.vi
     from ${T.outbox} o where o.id = ? order by o.position limit 1) as place,
   exists (select 1 from ${T.dead} d where d.id = ?) as dead,
   exists (select 1 from ${T.inbox} i where i.consumer = ? and i.message_id = ?) as handled`,
+    // Also those that are in hand once more.
+    refused: `
+select cast(o.position as char) as position, o.id, left(o.type, 200) as type, left(o.transport, 200) as transport, o.kind, left(o.name, 200) as name,
+  o.partition_key, o.attempts, o.history, ${millisecondsOf('o.visible_at')} as due_at
+from ${T.outbox} o force index (primary)
+where o.position > ? and ${open} and o.attempts > 0 and (o.history is not null or o.token is null) order by o.position limit ?`,
     consumers: `select distinct i.consumer from ${T.inbox} i limit ?`,
   }
 }

@@ -1,6 +1,6 @@
 import type { Tables } from '../../../sql/mysql/names.ts'
 import { whole } from '../../../sql/mysql/whole.ts'
-import { millisecondsOf, type Server } from '../../../sql/mysql/server.ts'
+import { millisecondsOf, NOW_MS, type Server } from '../../../sql/mysql/server.ts'
 import { NEVER } from '../../../sql/mysql/columns.ts'
 import { type CancelStatements, cancelStatements } from './cancel-statements.ts'
 import { placeholders, savingStatements, type SavingStatements } from './saving-statements.ts'
@@ -17,12 +17,15 @@ export interface Statements extends SavingStatements, CancelStatements {
   /** Positions, and each with its token as `position:token`. */
   readonly sentMany: string
   readonly keepSentMany: string
-  /** Microseconds, error, positions, token. */
+  /** Positions, token. */
+  readonly attempted: string
+  /** Microseconds, error, history, positions, token. */
   readonly retry: string
+  /** Microseconds, error, positions, token. */
   readonly release: string
   /** Microseconds, positions, and each with its token. */
   readonly renew: string
-  /** Whether it blocks, reason, error, whether the broker may have it, position, token. */
+  /** Whether it blocks, reason, error, history, whether the broker may have it, position, token. */
   readonly bury: string
   /** Position, token, whether it goes although it has a key. */
   readonly removeBuried: string
@@ -76,14 +79,14 @@ const remove = (T: Tables, which: string): string =>
   `delete o from ${T.outbox} o force index (primary) where ${which}`
 
 /** The empty text marks what has been in hand, and so waits for no delay of its sender. */
-const later = (T: Tables, error: string, attempts: string): string => `
+const later = (T: Tables, error: string, more: string): string => `
 update ${T.outbox} o force index (primary)
-set o.visible_at = utc_timestamp(6) + interval ? microsecond, o.token = null, o.error = ${error}${attempts}
+set o.visible_at = utc_timestamp(6) + interval ? microsecond, o.token = null, o.error = ${error}${more}
 where ${owned}`
 
 const bury = (T: Tables): string => `
-insert into ${T.dead} (blocks, reason, error, maybe_published, position, died_at, attempts, added_at, ${names})
-select if(? = 1 and o.partition_key is not null, 1, 0), ?, ?, ?, o.position, utc_timestamp(6), o.attempts, o.added_at, ${messageColumns('o')}
+insert into ${T.dead} (blocks, reason, error, history, maybe_published, position, died_at, attempts, added_at, ${names})
+select if(? = 1 and o.partition_key is not null, 1, 0), ?, ?, ?, ?, o.position, utc_timestamp(6), o.attempts, o.added_at, ${messageColumns('o')}
 from ${T.outbox} o force index (primary) where o.position = ? and o.token = ? for update`
 
 const stats = (T: Tables): string => `
@@ -104,15 +107,16 @@ export function statements(T: Tables, server: Server): Statements {
     keepSent: keep(T, owned),
     sentMany: remove(T, ownedEach),
     keepSentMany: keep(T, ownedEach),
-    retry: later(T, '?', ''),
+    attempted: `select cast(o.position as char) as position, o.attempts, o.history, ${NOW_MS} as now from ${T.outbox} o force index (primary) where ${owned}`,
+    retry: later(T, '?', ', o.history = ?'),
     release: later(T, `coalesce(?, o.error, '')`, ', o.attempts = greatest(o.attempts - 1, 0)'),
     renew: `update ${T.outbox} o force index (primary) set o.visible_at = utc_timestamp(6) + interval ? microsecond where ${ownedEach}`,
     bury: bury(T),
     removeBuried: `delete o from ${T.outbox} o force index (primary) where o.position = ? and o.token = ? and (? = 1 or o.partition_key is null)`,
-    block: `update ${T.outbox} o force index (primary) set o.visible_at = ${NEVER}, o.due_at = null, o.token = null, o.error = ?, o.died_at = utc_timestamp(6) where o.position = ? and o.token = ?`,
+    block: `update ${T.outbox} o force index (primary) set o.visible_at = ${NEVER}, o.due_at = null, o.token = null, o.error = ?, o.history = null, o.died_at = utc_timestamp(6) where o.position = ? and o.token = ?`,
     pruneSent: `delete from ${T.sent} where sent_at <= utc_timestamp(6) - interval ? microsecond order by sent_at limit ?`,
     deadSizes: `select cast(d.letter as char) as letter, cast(d.bytes as char) as bytes from ${T.dead} d where d.letter > ? order by d.letter limit ?`,
-    deadRows: `select cast(d.letter as char) as letter, ${shown('d')}, d.blocks, d.reason, d.error, d.maybe_published, d.attempts, ${millisecondsOf('d.died_at')} as died_at from ${T.dead} d where d.letter in (?) order by d.letter`,
+    deadRows: `select cast(d.letter as char) as letter, ${shown('d')}, d.blocks, d.reason, d.error, d.maybe_published, d.attempts, d.history, ${millisecondsOf('d.died_at')} as died_at from ${T.dead} d where d.letter in (?) order by d.letter`,
     deadFind: `select cast(d.letter as char) as letter, cast(d.position as char) as position, d.blocks, d.partition_key from ${T.dead} d force index (primary) where d.letter in (?) order by d.letter for update`,
     deadUnblock: `update ${T.outbox} o force index (primary) set o.visible_at = utc_timestamp(6), o.token = null, o.attempts = 0, o.error = null, o.died_at = null where o.position = ? and o.died_at is not null`,
     deadReinsert: `insert into ${T.outbox} (visible_at, added_at, ${names}) select utc_timestamp(6), d.added_at, ${messageColumns('d')} from ${T.dead} d where d.letter = ?`,

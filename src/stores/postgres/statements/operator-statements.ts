@@ -28,6 +28,8 @@ export interface OperatorStatements {
   readonly consumers: string
   /** $1 id, $2 consumer. */
   readonly trace: string
+  /** $1 behind this position, $2 most rows. */
+  readonly refused: string
   readonly server: string
   /** $1 schema. */
   readonly privileges: string
@@ -101,6 +103,13 @@ select (select case when o.died_at is not null then 'dead'
   exists (select from ${S}.dead d where d.id = $1::text::uuid) as dead,
   exists (select from ${S}.inbox i where i.consumer = $2::text and i.message_id = $1::text) as handled`
 
+/** Also those that are in hand once more. */
+const refusedRows = (S: string): string => `
+select o.position::text, o.id, left(o.type, 200) as type, left(o.transport, 200) as transport, o.kind, left(o.name, 200) as name, o.key as partition_key,
+  o.attempts, o.history, (case when isfinite(o.visible_at) then extract(epoch from o.visible_at) * 1000 else 0 end)::float8::text as due_at
+from ${S}.outbox o where o.position > $1::bigint and ${open} and o.attempts > 0 and (o.history is not null or o.token is null)
+order by o.position limit $2::integer`
+
 export function operatorStatements(schema: string): OperatorStatements {
   const S = quoteIdentifier(schema)
   return {
@@ -139,6 +148,7 @@ with recursive c(name) as (
 )
 select c.name from c where c.name is not null limit $1::integer`,
     trace: trace(S),
+    refused: refusedRows(S),
     server: `
 select current_setting('server_version_num')::text as version, current_setting('server_version') as version_name,
   pg_is_in_recovery() as standby, current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,

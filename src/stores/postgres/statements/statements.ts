@@ -24,6 +24,8 @@ export interface Statements extends SavingStatements {
   readonly sentKept: string
   readonly sentMany: string
   readonly sentManyKept: string
+  /** $1 positions, $2 token. */
+  readonly attempted: string
   readonly retry: string
   readonly release: string
   readonly renew: string
@@ -51,19 +53,19 @@ const MOST_MOVED_BYTES = 16 * 1024 * 1024
 
 /**
  * $1 positions, $2 token, $3 reasons, $4 errors, $5 whether the broker may hold it, $6 whether it
- * may be moved although it has a key.
+ * may be moved although it has a key, $7 what is noted of the attempts.
  */
 const deadMove = (S: string): string => `
 with given as (
-  select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+  select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[]) as u(position, reason, error, maybe, skip, noted)
 ),
 gone as (
   delete from ${S}.outbox o using given u
   where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null) and ${bytesOf('o')} <= ${MOST_MOVED_BYTES}
-  returning o.*, u.reason, u.error as last_error, u.maybe
+  returning o.*, u.reason, u.error as last_error, u.maybe, u.noted
 )
-insert into ${S}.dead (position, ${columns('').replaceAll('.', '')}, added_at, error, died_at, dead_reason, maybe_published)
-select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe from gone g`
+insert into ${S}.dead (position, ${columns('').replaceAll('.', '')}, added_at, error, died_at, dead_reason, maybe_published, history)
+select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe, g.noted from gone g`
 
 /**
  * Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds
@@ -72,8 +74,8 @@ select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(),
 const deadBlock = (S: string): string => `
 update ${S}.outbox o
 set key = case when u.skip then null else o.key end, dead_key = case when u.skip then o.key end,
-  visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
-from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+  visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe, history = u.noted
+from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[]) as u(position, reason, error, maybe, skip, noted)
 where o.position = u.position and o.token = $2::uuid
   and ((not u.skip and o.key is not null) or ${bytesOf('o')} > ${MOST_MOVED_BYTES})`
 
@@ -91,7 +93,7 @@ with gone as (
 insert into ${S}.sent select g.*, clock_timestamp() from gone g`
 
 const deadColumns = (alias: string, key: string, blocks: string): string =>
-  `${alias}.position, ${columns(alias).replace(`${alias}.key`, `${key} as key`)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
+  `${alias}.position, ${columns(alias).replace(`${alias}.key`, `${key} as key`)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${alias}.history, ${blocks} as blocks,
     ${bytesOf(alias)} as bytes, case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
 
 /**
@@ -101,7 +103,7 @@ const deadColumns = (alias: string, key: string, blocks: string): string =>
  */
 const deadList = (S: string): string => `
 select p.position || case when p.letter < 0 then '' else '.' || p.letter end as key, ${shown('p', String(LARGEST_ROW_BYTES))},
-  p.error, p.dead_reason as reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_at
+  p.error, p.dead_reason as reason, p.maybe_published, p.history, p.blocks, p.died_ms::float8::text as died_at
 from (
   select q.*, sum(case when q.bytes > ${LARGEST_ROW_BYTES} then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (
@@ -156,6 +158,7 @@ function settlingStatements(
   | 'sentKept'
   | 'sentMany'
   | 'sentManyKept'
+  | 'attempted'
   | 'retry'
   | 'release'
   | 'renew'
@@ -170,10 +173,13 @@ function settlingStatements(
     ),
     sentMany: sentMany(S),
     sentManyKept: keeping(S, sentMany(S)),
+    attempted: `
+select o.position::text, o.attempts, o.history, (extract(epoch from clock_timestamp()) * 1000)::float8::text as now
+from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid`,
     retry: `
 update ${S}.outbox o
-set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
-from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error, history = u.noted
+from unnest($1::bigint[], $3::float8[], $4::text[], $5::text[]) as u(position, delay, error, noted)
 where o.position = u.position and o.token = $2::uuid`,
     // The empty text marks what has been in hand, and so waits for no delay of its sender.
     release: `

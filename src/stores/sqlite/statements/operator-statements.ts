@@ -67,6 +67,7 @@ export const pickKept = (filter: KeptFilter): Filtered =>
 type Purpose =
   | 'consumers'
   | 'trace'
+  | 'refused'
   | 'counts'
   | 'destinations'
   | 'keys'
@@ -91,6 +92,14 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
         FROM mersal_outbox o WHERE o.id = :messageId ORDER BY o.position LIMIT 1) AS place,
       EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.id = :messageId) AS dead,
       EXISTS (SELECT 1 FROM mersal_inbox i WHERE i.consumer = :consumer AND i.message_id = :messageId) AS handled`,
+
+  /** Also those that are in hand once more. */
+  refused: `
+    SELECT o.position, o.id, substr(o.type, 1, 200) AS type, substr(o.transport, 1, 200) AS transport, o.kind, substr(o.name, 1, 200) AS name,
+      o.partition_key, o.attempts, o.history, o.visible_at AS due_at
+    FROM mersal_outbox o
+    WHERE o.position > :after AND o.attempts > 0 AND (o.token IS NULL OR o.history IS NOT NULL) AND NOT ${blocking}
+    ORDER BY o.position LIMIT :limit`,
 
   counts: `
     SELECT ${numbers}, (SELECT count(*) FROM mersal_dead_letters) AS dead, (SELECT count(*) FROM mersal_sent) AS kept,

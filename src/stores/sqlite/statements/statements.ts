@@ -1,4 +1,4 @@
-import { listing } from '../../../sql/sqlite/bytes.ts'
+import { listing, whole } from '../../../sql/sqlite/bytes.ts'
 import { behind, claim, claimThese, last, rowsOfKey } from './claim-statement.ts'
 
 export const outboxSql: Readonly<
@@ -13,6 +13,7 @@ export const outboxSql: Readonly<
     | 'claim'
     | 'keepSent'
     | 'remove'
+    | 'attempted'
     | 'retry'
     | 'release'
     | 'renew'
@@ -56,8 +57,11 @@ export const outboxSql: Readonly<
 
   remove: 'DELETE FROM mersal_outbox WHERE position = :position AND token = :token',
 
+  attempted:
+    'SELECT attempts, history FROM mersal_outbox WHERE position = :position AND token = :token',
+
   retry:
-    'UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
+    'UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL, history = :history WHERE position = :position AND token = :token',
 
   /**
    * Attempts -1, which count as none: it has been in hand, so what it waits for is no delay of its
@@ -72,14 +76,15 @@ export const outboxSql: Readonly<
 
   bury: `
     INSERT INTO mersal_dead_letters
-      (position, blocks, reason, error, maybe_published, died_at, attempts, created_at, id, type, transport, kind, name, partition_key, headers, body)
-    SELECT position, :block AND partition_key IS NOT NULL, :reason, :error, :maybePublished, :now, attempts, created_at,
+      (position, blocks, reason, error, history, maybe_published, died_at, attempts, created_at, id, type, transport, kind, name, partition_key, headers, body)
+    SELECT position, :block AND partition_key IS NOT NULL, :reason, :error, :history, :maybePublished, :now, attempts, created_at,
       id, type, transport, kind, name, partition_key, headers, body
     FROM mersal_outbox WHERE position = :position AND token = :token
     RETURNING blocks`,
 
+  /** The history goes on in the dead letter. */
   block:
-    'UPDATE mersal_outbox SET visible_at = :never, token = NULL WHERE position = :position AND token = :token',
+    'UPDATE mersal_outbox SET visible_at = :never, token = NULL, history = NULL WHERE position = :position AND token = :token',
 
   prune: `
     DELETE FROM mersal_sent
@@ -107,7 +112,10 @@ export const adminSql: Readonly<
   /**
    * The bytes of one page are bounded, and the bytes of a letter that is too large are not read.
    */
-  list: listing('mersal_dead_letters', 'transport, kind, name, blocks, maybe_published'),
+  list: listing(
+    'mersal_dead_letters',
+    `transport, kind, name, blocks, maybe_published, ${whole('history')}`,
+  ),
 
   /** A dead letter that left its place comes back at the end, with a new position. */
   reinsert: `

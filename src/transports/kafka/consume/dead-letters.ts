@@ -1,4 +1,5 @@
 import { type DeadLetter, type DeadLetterBox, isDeadReason } from '../../../core/dead-letter.ts'
+import { attemptsOf } from '../../../core/errors/attempts.ts'
 import { CLAIM_BYTES } from '../../../core/messages/bytes.ts'
 import { checkNumber } from '../../../core/options.ts'
 import type { Cluster } from '../connection/cluster.ts'
@@ -27,6 +28,7 @@ function toLetter(queue: string, record: StoredRecord): DeadLetter {
     reason: isDeadReason(reason) ? reason : 'rejected',
     error: (own.error ?? 'it was put here by somebody else, without a reason').slice(0, 2000),
     attempts: Math.max(1, numberOf(own.attempts) ?? 1),
+    history: attemptsOf(own.history),
     diedAt: numberOf(own.diedAt) ?? record.timestamp,
     maybePublished: false,
     blocksKey: false,

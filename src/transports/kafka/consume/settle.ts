@@ -1,10 +1,11 @@
+import { HEADER_BYTES, historyWith } from '../../../core/errors/attempts.ts'
 import { errorFields, errorText } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { toError } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import { asideMs, cannotBury, deadText } from '../../shared/aside.ts'
-import { historyWith, move, type Move, type MoveResult } from '../../shared/moves.ts'
+import { move, type Move, type MoveResult } from '../../shared/moves.ts'
 import type { KafkaSettings } from '../options.ts'
 import type { Parcel } from '../publish/lane.ts'
 import type { Producer } from '../publish/producer.ts'
@@ -149,7 +150,8 @@ export class Settler {
   }
 
   #history({ attempts, arrived }: Entry, error: Error): string {
-    return historyWith(arrived.own.history, { attempt: attempts, at: systemClock.now(), error })
+    const failure = { attempt: attempts, at: systemClock.now(), error }
+    return historyWith(arrived.own.history, failure, HEADER_BYTES)
   }
 
   #waitingCopy(queue: string, entry: Entry, due: number, error: Error): Parcel {

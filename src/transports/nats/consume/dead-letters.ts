@@ -44,6 +44,7 @@ function toLetter(stored: StoredMsg): DeadLetter {
     reason: isDeadReason(reason) ? reason : 'rejected',
     error: errorIn(stored),
     attempts: numberIn(stored, ownHeaders.attempts, 1),
+    history: [],
     diedAt: numberIn(stored, ownHeaders.diedAt, stored.time.getTime()),
     maybePublished: false,
     blocksKey: false,

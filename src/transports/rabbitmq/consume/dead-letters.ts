@@ -7,6 +7,7 @@ import {
   type DeadLetterPass,
   isDeadReason,
 } from '../../../core/dead-letter.ts'
+import { attemptsOf } from '../../../core/errors/attempts.ts'
 import { checkNumber } from '../../../core/options.ts'
 import type { PublishOutcome } from '../../../core/transport.ts'
 import {
@@ -62,6 +63,7 @@ function toDeadLetter(queue: string, message: GetMessage): DeadLetter {
     reason: isDeadReason(reason) ? reason : 'kills-handler',
     error: typeof error === 'string' ? error.slice(0, 2000) : brokerReason(message),
     attempts: numberIn(headers, ownHeaders.attempts, 0, attemptOf(message)),
+    history: attemptsOf(headers[ownHeaders.history]),
     diedAt: numberIn(headers, ownHeaders.diedAt, 0, 0),
     maybePublished: false,
     blocksKey: false,

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
+import { HEADER_BYTES, historyWith } from '../../../core/errors/attempts.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import type { GivingUp } from '../../../lib/async/linked-abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import { asideMs, deadText } from '../../shared/aside.ts'
-import { historyWith } from '../../shared/moves.ts'
 import {
   deadKeyOf,
   type HeaderTable,
@@ -66,7 +66,7 @@ type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name 
 
 function history({ message, known }: Hold, error: Error): string {
   const failure = { attempt: known.attempt, at: systemClock.now(), error }
-  return historyWith(headerTable(message)[ownHeaders.history], failure)
+  return historyWith(headerTable(message)[ownHeaders.history], failure, HEADER_BYTES)
 }
 
 const KEPT = [

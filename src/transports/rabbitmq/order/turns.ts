@@ -1,3 +1,4 @@
+import { HEADER_BYTES, historyWith } from '../../../core/errors/attempts.ts'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
@@ -6,7 +7,6 @@ import { type Slots, slots } from '../../../lib/async/slots.ts'
 import type { InHand, OnDelivery } from '../../shared/deliver.ts'
 import type { Reject } from '../../shared/receiving/held-messages.ts'
 import { keyLanes } from '../../shared/order/key-lanes.ts'
-import { historyWith } from '../../shared/moves.ts'
 import { arrivalOf, passing } from '../connection/known.ts'
 import { isBundle } from '../connection/opened.ts'
 import { ask } from '../consume/ask.ts'
@@ -168,7 +168,7 @@ export class Turns {
         [ownHeaders.dueAt]: String(dueAt),
         ...(wish
           ? { [ownHeaders.postponedSince]: String(Math.round(postponedSince)) }
-          : { [ownHeaders.history]: historyWith(past, failure) }),
+          : { [ownHeaders.history]: historyWith(past, failure, HEADER_BYTES) }),
       },
     )
   }

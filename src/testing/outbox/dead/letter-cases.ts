@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { destinationKey } from '../../core/messages/message.ts'
-import type { ContractCase } from '../contract.ts'
+import { destinationKey } from '../../../core/messages/message.ts'
+import type { ContractCase } from '../../contract.ts'
 import {
   claim,
   commit,
@@ -15,7 +15,7 @@ import {
   PASSED_MS,
   retry,
   sent,
-} from './harness.ts'
+} from '../harness.ts'
 
 /**
  * Claims everything that is due and gives up the row with this label; the others are given back.
@@ -39,7 +39,7 @@ async function giveUp(
  */
 export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
   {
-    name: 'a dead letter keeps the bytes, the headers, the reason and the history of its message',
+    name: 'a dead letter keeps the bytes, the headers, the reason and the attempts of its message',
     async run(harness) {
       await using store = await harness.open()
       const body = Uint8Array.from({ length: 256 }, (_, index) => index)
