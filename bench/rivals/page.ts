@@ -109,7 +109,7 @@ const properties = table(
       'yes',
       'no',
     ],
-    ['reads the write-ahead log', 'no', 'no', 'no', 'no', 'no', 'yes', 'no'],
+    ['reads the write-ahead log', 'yes, beside the table', 'no', 'no', 'no', 'no', 'yes', 'no'],
     ['workflows', 'sagas', 'no', 'yes', 'no', 'no', 'no', 'flows of jobs'],
     ['works without a framework', 'yes', 'no', 'yes', 'yes', 'yes', 'yes', 'yes'],
     [
@@ -132,6 +132,9 @@ export function page(): string {
   return `# How it compares
 
 <!-- Made by bench/rivals/page.ts; do not edit. -->
+
+For those who choose: what other outboxes and job queues do in the same troubles, how fast they are
+under the same load, and when one of them is the better choice.
 
 ## The same troubles
 
@@ -183,8 +186,7 @@ Read, not run.
 
 ${properties}
 
-Choose one of them rather than Mersal if you need MongoDB, the write-ahead log or years of
-production use: Mersal is new.
+Choose one of them rather than Mersal if you need MongoDB or years of production use: Mersal is new.
 
 Repeat the first table with \`node bench/rivals/main.ts --json bench/reference/rivals.json\`, and make
 this page with \`node bench/rivals/page.ts\`.

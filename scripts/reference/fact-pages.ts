@@ -38,16 +38,16 @@ export function errorsPage(errors: string, { members, doc }: Exported): string {
         )
         .trim()
     const link = `[\`${name}\`](../errors.md#${name.toLowerCase()})`
-    return [link, part('Means'), part('Do'), part('Retry')]
+    return [link, part('Means')]
   })
   return [
     '# Errors',
-    prose(`${doc} When each one comes: [errors](../errors.md).`),
+    prose(`${doc} When each one comes, and what to do: [errors](../errors.md).`),
     members
       .map(({ name, type, doc: text }) => prose(`- \`${name}: ${type}\`: ${text}`, '  '))
       .join('\n'),
     '## Codes',
-    table(['Code', 'Means', 'Do', 'Retry'], rows),
+    table(['Code', 'Means'], rows),
   ].join('\n\n')
 }
 
@@ -76,7 +76,7 @@ export async function metricsPage(): Promise<string> {
   return [
     '# Metrics',
     prose(
-      '`/metrics` of `mersal relay --health PORT`, in the text format of Prometheus. With several ' +
+      'What relays count: `/metrics` of `mersal relay`, in the text format of Prometheus. With several ' +
         'stores each metric of a relay has the label `store` besides. Of destinations only the ' +
         'most important have names of their own; the others share the label `other`. Apps have these ' +
         'and more: see [telemetry](../telemetry.md#health-and-metrics-of-apps).',
@@ -111,7 +111,7 @@ export function tablesPage(): string {
     '# Tables',
     prose(
       'What `mersal migrate` makes, after all steps. Write to them only by the functions of [the ' +
-        'contract in SQL](../sql-contract.md). Indexes are left out here; `mersal migrate --sql` ' +
+        'contract in SQL](../sql-contract.md). Indexes are left out here; `mersal migrate --print` ' +
         'prints everything.',
     ),
     ...unique(parts),

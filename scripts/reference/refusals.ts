@@ -41,10 +41,10 @@ const shaped = (...names: readonly string[]): object =>
   Object.fromEntries(names.map((name) => [name, () => {}]))
 
 const base = { name: 'app', transport: memoryTransport() }
+const routes = { example: 'owner' }
 const Example = command('example')
-const Happened = event('happened')
-const app = (given: object = {}): Mersal => new Mersal({ ...base, ...given })
-const withStore = (given: object = {}) => new Mersal({ ...base, store: memoryStore(), ...given })
+const app = (given: object = {}): Mersal => new Mersal({ ...base, routes, ...given })
+const withStore = (given: object = {}) => app({ store: memoryStore(), ...given })
 const pool = shaped('connect', 'on', 'off', 'end', 'getConnection')
 const sql = { pool, schema: 'app' }
 const broker = (scheme: string): object => ({ url: `${scheme}://localhost` })
@@ -62,9 +62,9 @@ const asked: Readonly<Record<string, Ask>> = {
   Backoff: (given) => app({ receive: { backoff: { firstMs: 1000, longestMs: 60_000, ...given } } }),
   HandleOptions: (given) => app().handle(Example, () => {}, given),
   RetryOptions: (retry) => app().handle(Example, () => {}, { retry }),
-  LimitOptions: (limit) => app().handle(Example, () => {}, { limit }),
+  LimitOptions: (limit) => app().handle(Example, () => {}, { limit: { concurrency: 1, ...limit } }),
   SendOptions: async (given) =>
-    await withStore().transaction(async (_tx, { publish }) => await publish(Happened, {}, given)),
+    await withStore().transaction(async (_tx, { send }) => await send(Example, {}, given)),
   TransactionOptions: async (given) => await withStore().transaction(async () => {}, given),
   DrainOptions: async (given) => await app().drain(given),
   RequestOptions: async (given) => await app().request(Example, {}, given),

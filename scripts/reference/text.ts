@@ -29,6 +29,7 @@ export function prose(text: string, indent = ''): string {
   return text
     .split(/\n{2,}|\n(?=- )/)
     .map((part, index) => {
+      if (part.startsWith('```')) return `\n${part.replaceAll(/^(?!$)/gm, indent)}`
       const isItem = part.startsWith('- ')
       const flat = part.replaceAll(/\s+/g, ' ').trim()
       if (index === 0) return filled(flat, '', indent)

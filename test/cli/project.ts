@@ -49,11 +49,12 @@ export function sourceUrl(path: string): string {
   return pathToFileURL(ours(path)).href
 }
 
-function launch(folder: string, args: readonly string[], env: Env): Running {
+/** A program of Node in this folder, whose environment names no server but those of `env`. */
+export function launch(folder: string, args: readonly string[], env: Env): Running {
   const clean = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_OPTIONS$|^VITEST/.test(name)),
   )
-  const child = spawn(process.execPath, [program, ...args], {
+  const child = spawn(process.execPath, ['--no-warnings', ...args], {
     cwd: folder,
     env: { ...clean, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -105,7 +106,7 @@ export function openProject(config?: string, within = join(root, '.tmp')): Proje
   const file = (name: string): string => join(folder, name)
   const running = new Set<Running>()
   const start = (args: readonly string[], env: Env = {}): Running => {
-    const one = launch(folder, args, env)
+    const one = launch(folder, [program, ...args], env)
     running.add(one)
     void one.ended.finally(() => running.delete(one))
     return one

@@ -37,6 +37,14 @@ describe('the pages of the reference', () => {
   })
 })
 
+test('no page of the reference answers for one option with what another one lacks', () => {
+  const answers = refused.flatMap(([name, text]) =>
+    /has no owner|limits nothing|goes to its subscribers/.test(text ?? '') ? [name] : [],
+  )
+  expect(answers).toEqual([])
+  expect(pages.filter(([, text]) => /```ts \S/.test(text)).map(([path]) => path)).toEqual([])
+})
+
 describe('every option', () => {
   test('has a docstring', () => {
     expect(options.length).toBeGreaterThan(200)

@@ -17,7 +17,13 @@ import { CommandError, exitCodes, UsageError } from '../exit.ts'
 import { jsonOption, yesOption } from '../help.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { countOf, type Output, table } from '../output.ts'
-import { incomingJson, problemLines, queuesOf, withDeadLetters } from '../../operate/queues.ts'
+import {
+  incomingJson,
+  problemLines,
+  queuesOf,
+  type TransportQueues,
+  withDeadLetters,
+} from '../../operate/queues.ts'
 import type { Context, Verb } from '../verb.ts'
 
 export const dead: Verb = {
@@ -217,8 +223,8 @@ async function changeAll(
 }
 
 async function listQueues(loaded: Loaded, { args, out }: Context): Promise<number> {
-  const served = [chosenStore(loaded, args)]
-  await openStore(served[0] as Served)
+  const served: readonly [Served] = [chosenStore(loaded, args)]
+  await openStore(served[0])
   const found = await queuesOf(loaded.config, served)
   const queues = withDeadLetters(found)
   const problems = problemLines(found)
@@ -232,10 +238,19 @@ async function listQueues(loaded: Loaded, { args, out }: Context): Promise<numbe
       [2, 3, 4],
     ))
       out.line(line)
-  } else if (problems.length === 0)
-    out.line(
-      `no dead letters of consumers in ${countOf(found.flatMap(({ queues: all }) => all).length, 'queue')}`,
-    )
+  } else if (problems.length === 0) out.line(noneIn(served, found))
   for (const problem of problems) out.note(`mersal: ${problem}`)
   return problems.length > 0 ? exitCodes.failed : exitCodes.ok
+}
+
+/** Says where was looked: a broker that cannot list its queues has more of them than are known. */
+function noneIn(served: readonly Served[], found: readonly TransportQueues[]): string {
+  const looked = found.flatMap(({ queues }) => queues.map(({ queue }) => queue))
+  const named = looked.length > 5 ? [...looked.slice(0, 5), '…'] : looked
+  const list = named.length === 0 ? '' : ` (${named.join(', ')})`
+  const none = `no dead letters of consumers in ${countOf(looked.length, 'queue')}${list}`
+  const all = served.flatMap(({ transports }) => [...transports.values()])
+  return all.some(({ name }) => name === 'rabbitmq')
+    ? `${none}; RabbitMQ cannot list its queues: name others in 'queues' of the configuration, or in MERSAL_QUEUES`
+    : none
 }

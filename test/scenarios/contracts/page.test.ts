@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { onSources } from '../../house/examples.ts'
 import { root } from '../../house/sources.ts'
 
-const pages = ['contracts', 'time', 'replies']
+const pages = ['contracts', 'time', 'replies', 'sagas']
 const all = pages.map((name) => readFileSync(join(root, `docs/${name}.md`), 'utf8')).join('\n')
 const programs = [
   ...all.matchAll(/^```ts run\n(?<code>[\s\S]*?)^```\n+```text output\n(?<output>[\s\S]*?)^```$/gm),
