@@ -44,7 +44,9 @@ export function identified(
   const { wireFormat, typeOf, clock } = settings
   if (wireFormat === undefined && typeOf === undefined) return { kind: 'identified', delivery }
   try {
-    const read = wireFormat?.read(delivery.message) ?? delivery.message
+    const given = wireFormat?.read(delivery.message) ?? undefined
+    if (isLateAnswer(given)) throw wrongAnswer('wireFormat', kindOfAnswer(given))
+    const read = given ?? delivery.message
     const message = typeOf === undefined ? read : withType(read, typeOf, clock)
     if (message === delivery.message) return { kind: 'identified', delivery }
     return { kind: 'identified', delivery: withMessage(delivery, message) }
@@ -57,17 +59,18 @@ function withType(message: Envelope, typeOf: TypeOf, clock: { now(): number }): 
   if (message.type !== '') return message
   const given: ForeignType | undefined = typeOf(message)
   if (given === undefined) return message
-  if (isLateAnswer(given) || given === null) throw wrongAnswer(kindOfAnswer(given))
+  if (isLateAnswer(given) || given === null) throw wrongAnswer('typeOf', kindOfAnswer(given))
   const { type, id } = typeof given === 'string' ? { type: given, id: undefined } : given
-  if (!isName(type)) throw wrongAnswer('a type that is no name')
-  if (id !== undefined && !isId(id)) throw wrongAnswer('an id that is no text of 1 to 200 bytes')
+  if (!isName(type)) throw wrongAnswer('typeOf', 'a type that is no name')
+  if (id !== undefined && !isId(id))
+    throw wrongAnswer('typeOf', 'an id that is no text of 1 to 200 bytes')
   return { ...message, type, id: id ?? (message.id === '' ? uuidv7(clock.now()) : message.id) }
 }
 
 const isId = (id: unknown): boolean => isHeaderValue(id) && id !== '' && byteLength(id) <= 200
 
-function wrongAnswer(what: string): MersalError {
-  return new MersalError('MERSAL_INVALID_MESSAGE', `typeOf gave ${what}`)
+function wrongAnswer(who: string, what: string): MersalError {
+  return new MersalError('MERSAL_INVALID_MESSAGE', `${who} gave ${what}`)
 }
 
 function malformed(cause: unknown): MersalError {

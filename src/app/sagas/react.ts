@@ -9,7 +9,7 @@ import type { Handler, HandlerContext } from '../types.ts'
 import type { SagaType } from './definition.ts'
 import type { Reaction, Reactions } from './reactions.ts'
 import { note, type Pending, readPending, writePending } from './pending.ts'
-import { readState, stateError, writeState } from './state.ts'
+import { assertKnownVersion, readState, stateError, writeState } from './state.ts'
 import { collectTimeouts, type TimeoutBody, type Timeouts, timeoutType } from './timeouts.ts'
 import type { SagaContext } from './types.ts'
 
@@ -59,14 +59,6 @@ export function timeoutHandlerOf<Tx>(
   saga: Saga<Tx>,
 ): Handler<TimeoutBody, Tx> {
   return async ({ key: text, instance: id, name, number }, context) => {
-    const react = saga.reactions.timeouts.get(name)
-    if (react === undefined)
-      reject(
-        new MersalError(
-          'MERSAL_UNKNOWN_TYPE',
-          `the saga '${saga.type.name}' has no on.timeout('${name}')`,
-        ),
-      )
     const key = { app: ports.app, saga: saga.type.name, key: text }
     const instance = await ports.store.load(context.tx, key)
     const pending = readPending(instance)
@@ -79,12 +71,21 @@ export function timeoutHandlerOf<Tx>(
       if (instance === undefined) await ports.store.store(context.tx, key, undefined)
       return
     }
+    const react = saga.reactions.timeouts.get(name)
+    if (react === undefined) unknownTimeout(saga, instance, name)
     pending.numbers.delete(name)
     const without = { ...instance, timeouts: writePending(pending) }
     await change(ports, saga, { key, instance: without }, context, (state, given) =>
       react(state, undefined, given),
     )
   }
+}
+
+/** The new program may know it, and has raised the version of what it has stored. */
+function unknownTimeout<Tx>({ type }: Saga<Tx>, instance: SagaInstance, name: string): never {
+  assertKnownVersion(type, instance.version)
+  const text = `the saga '${type.name}' has no on.timeout('${name}')`
+  return reject(new MersalError('MERSAL_UNKNOWN_TYPE', text))
 }
 
 async function checkedKey<Tx>({ type }: Saga<Tx>, given: unknown): Promise<string> {

@@ -10,16 +10,13 @@ import type { SagaType } from './definition.ts'
  * Reads the state of an instance: brings it up to the present version, then checks it. What is
  * returned is frozen, since only the state that is returned is stored.
  *
- * Throws `MERSAL_SAGA_STATE`.
+ * Throws `MERSAL_SAGA_STATE`, or `MERSAL_FUTURE_VERSION`.
  */
 export async function readState<State>(
   saga: SagaType<State>,
   { state, version }: Pick<SagaInstance, 'state' | 'version'>,
 ): Promise<unknown> {
-  if (version > saga.version) {
-    const text = `it was stored by version ${version} of the saga, and this program knows only version ${saga.version}: start the new program everywhere`
-    throw stateError(saga, text)
-  }
+  assertKnownVersion(saga, version)
   try {
     const stored = parseJson(state)
     const present = version < saga.version ? await saga.upgrade?.(stored, version) : stored
@@ -28,6 +25,17 @@ export async function readState<State>(
     const text = `what is stored cannot be read, and stays as it is: correct the schema or upgrade`
     throw stateError(saga, text, cause)
   }
+}
+
+/** Throws `MERSAL_FUTURE_VERSION`, which lets the message wait for the new program. */
+export function assertKnownVersion(
+  { name, version: known }: Pick<SagaType<unknown>, 'name' | 'version'>,
+  version: number,
+): void {
+  if (version <= known) return
+  const text = `state of the saga '${name}': it was stored by version ${version} of the saga, and this program knows only version ${known}: start the new program everywhere`
+  const details = { saga: name, version, known }
+  throw new MersalError('MERSAL_FUTURE_VERSION', text, { details })
 }
 
 /** Checks the next state and returns it as JSON. Throws `MERSAL_SAGA_STATE`. */

@@ -4,6 +4,8 @@ import { type MessageType, type OutgoingMessage, headerNames } from '../../core/
 import type { OutgoingContext } from '../../core/pipeline.ts'
 import type { WireFormat } from '../../core/messages/wire-format.ts'
 import type { Logger } from '../../core/telemetry.ts'
+import { invalidOption } from '../../core/options.ts'
+import { isLateAnswer, kindOfAnswer } from '../../lib/async/late-answer.ts'
 import { byteLength } from '../../lib/text.ts'
 import { encodeWith } from '../contracts/codecs.ts'
 import { isPromise } from './body.ts'
@@ -58,7 +60,12 @@ function seal(
     ...(partitionKey === undefined ? {} : { partitionKey }),
     ...(delayMs === undefined ? {} : { delayMs }),
   }
-  if (ports.wireFormat !== undefined) Object.assign(headers, ports.wireFormat.headers(message))
+  if (ports.wireFormat !== undefined) {
+    const more: unknown = ports.wireFormat.headers(message)
+    if (isLateAnswer(more))
+      throw invalidOption('wireFormat.headers', `returned ${kindOfAnswer(more)}`)
+    Object.assign(headers, more)
+  }
   checkSize(ports.limitOf(to.transport), type, headers, body)
   return message
 }

@@ -60,6 +60,17 @@ describe('a promise, where an answer is due at once, ends no process', () => {
     expect((end as unknown as { error: Error }).error.message).toContain('gave a promise')
   })
 
+  test('a wire format: the message becomes a dead letter, and a send is refused', async () => {
+    const read = { headers: () => ({}), read: late }
+    const end = await delivered({ wireFormat: read })
+    expect(end).toMatchObject({ kind: 'reject', reason: 'malformed' })
+    const { app } = openShop({ wireFormat: { headers: late, read: () => undefined } })
+    app.handle(Place, () => {})
+    const sending = app.transaction((_, { send }) => send(Place, 1))
+    await expect(sending).rejects.toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
+    await app.stop()
+  })
+
   test('by of a limit, retryIf and backoff: logged, as any other wrong answer', async () => {
     const logger = logged()
     const limit = { perSecond: 1000, by: late }

@@ -231,7 +231,7 @@ describe('what a saga refuses', () => {
     await app.stop()
   })
 
-  test('a state of a later version stays as it is', async () => {
+  test('P8: a state of a later version stays as it is, and its messages wait uncharged', async () => {
     const { app, store, deliver, states } = setUp((on) => {
       places(on)
       pays(on)
@@ -243,8 +243,11 @@ describe('what a saga refuses', () => {
       const found = await store.sagas?.load(tx, key)
       if (found !== undefined) await store.sagas?.store(tx, key, { ...found, version: 2 })
     })
-    const answer = await deliver('orders.paid', { order: 'o1', amount: 1 })
-    expect(answer).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_SAGA_STATE' } })
+    const paid = { order: 'o1', amount: 1 }
+    const waits = { kind: 'retry', postponedSince: expect.any(Number) as number }
+    const error = { code: 'MERSAL_FUTURE_VERSION', details: { version: 2, known: 1 } }
+    for (const attempt of [1, 5])
+      expect(await deliver('orders.paid', paid, { attempt })).toMatchObject({ ...waits, error })
     expect(await states()).toEqual([['o1', { lines: 2, paid: 0 }]])
     await app.stop()
   })
