@@ -1,5 +1,10 @@
 export { Handles, type HandlesOptions } from './nestjs/handles.ts'
 export {
+  healthIndicator,
+  type HealthIndicatorOptions,
+  type MersalIndication,
+} from './nestjs/health.ts'
+export {
   MersalModule,
   type MersalModuleAsyncOptions,
   type MersalModuleOptions,
