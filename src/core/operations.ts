@@ -11,8 +11,8 @@ export interface StoreOperations {
   readonly pauses?: PauseBoard
   readonly kept?: KeptMessages
   /**
-   * Counts by destination, and at most `keys` of the keys that have waited longest. Reads the whole
-   * table.
+   * Counts by destination, and at most `keys` of the keys that have waited longest. Reads a bounded
+   * number of rows.
    */
   readonly overview?: (options: { readonly keys: number }) => Promise<OutboxOverview>
   readonly examine?: () => Promise<readonly Finding[]>
@@ -160,6 +160,11 @@ export interface KeptMessages {
 
 /** `OutboxStats` and more. */
 export interface OutboxOverview {
+  /**
+   * There are more rows than are read for this: `pending` is estimated, and every other figure but
+   * `dead` is of this number of rows, the oldest and the newest ones. Undefined: all rows were read.
+   */
+  readonly rowsRead?: number
   /** Open rows: due, claimed, waiting for a retry or a delay. Without dead letters. */
   readonly pending: number
   /** Of these, rows that a relay or a writer holds at this moment. */

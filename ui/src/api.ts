@@ -53,7 +53,7 @@ export interface SourceView {
   readonly store: string | null
   readonly trouble: { readonly text: string; readonly since: number } | null
   readonly seenAt: number | null
-  readonly counts: (Counts & { readonly kept: number }) | null
+  readonly counts: (Counts & { readonly kept: number; readonly rowsRead: number | null }) | null
   readonly rates: { readonly added: number; readonly left: number } | null
   readonly destinations: readonly DestinationRow[]
   readonly moreDestinations: number

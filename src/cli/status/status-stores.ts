@@ -15,6 +15,7 @@ import {
   queuesOf,
   type TransportQueues,
 } from '../../operate/queues.ts'
+import { estimatedNote } from './estimated.ts'
 import type { Context } from '../verb.ts'
 
 interface Line {
@@ -82,6 +83,8 @@ function show(
     ]
   })
   for (const line of table([head, ...rows], [1, 2, 3, 4, 5, 6, 7])) out.line(line)
+  const read = lines.find(({ overview }) => overview?.rowsRead !== undefined)?.overview?.rowsRead
+  if (read !== undefined) out.note(estimatedNote(read))
   const incoming = deadLettersLine(queues)
   if (incoming !== undefined) out.line(incoming)
   for (const problem of problemLines(queues)) out.note(`mersal: ${problem}`)

@@ -11,6 +11,7 @@ import {
   queuesOf,
   type TransportQueues,
 } from '../../operate/queues.ts'
+import { estimatedNote } from './estimated.ts'
 import { statusOfStores } from './status-stores.ts'
 import type { Context, Verb } from '../verb.ts'
 
@@ -22,7 +23,7 @@ export const status: Verb = {
 overdue: how long the oldest due message has been waiting.
 behind: the same without messages that are paused or wait for an earlier one of their key.
 
-Rates are measured over one second. The whole table is counted.
+Rates are measured over one second. Of a large outbox 100,000 rows are read, and the rest is estimated.
 With several stores and without --store, it shows one line for each.`,
   options: {
     ...jsonOption,
@@ -151,6 +152,7 @@ function show(
   out.line(
     `pending ${pending} (due ${due}, claimed ${claimed}${tried}), dead ${dead}, kept ${kept}`,
   )
+  if (overview.rowsRead !== undefined) out.note(estimatedNote(overview.rowsRead))
   const incoming = deadLettersLine(queues)
   if (incoming !== undefined) out.line(incoming)
   for (const problem of problemLines(queues)) out.note(`mersal: ${problem}`)

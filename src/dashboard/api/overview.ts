@@ -37,7 +37,7 @@ const source = object({
   store: orNull(text),
   trouble: orNull(object({ text, since: time })),
   seenAt: orNull(time),
-  counts: orNull(object({ ...counts, kept: number })),
+  counts: orNull(object({ ...counts, kept: number, rowsRead: orNull(number) })),
   rates: orNull(object({ added: number, left: number })),
   destinations: list(destination),
   moreDestinations: number,
@@ -100,7 +100,10 @@ function sightView(sight: Sight | undefined): object {
   )
   return {
     seenAt: at ?? null,
-    counts: found === undefined ? null : { ...countsOf(found), kept: found.kept },
+    counts:
+      found === undefined
+        ? null
+        : { ...countsOf(found), kept: found.kept, rowsRead: found.rowsRead ?? null },
     rates: rates ?? null,
     destinations: shown.map(destinationView),
     moreDestinations: others.length,

@@ -15,6 +15,27 @@ import type { TrackerKey } from '../../core/tracker.ts'
 import { refusedMessages, type RefusedRow } from './refused-rows.ts'
 import { type Flag, isTrue, type Whole } from './rows.ts'
 
+/**
+ * An overview reads no more rows than this, and estimates how many there are: counting millions
+ * would take a database longer than anybody waits, while it has other work. Half of them are the
+ * oldest ones, whose ages matter most, and half the newest: so fresh traffic that stands still is
+ * seen behind any number of older messages that are delayed.
+ */
+export const MOST_ROWS_READ = 100_000
+
+/**
+ * `columns` of the oldest and the newest rows of a table by their positions; and of one more, which
+ * tells that there are others. `r` is a row.
+ */
+export function bothEnds(table: string, columns: string): string {
+  const half = MOST_ROWS_READ / 2
+  const behind = `select m.position from ${table} m order by m.position limit 1 offset ${half}`
+  return `(
+  select * from (select ${columns} from ${table} r order by r.position limit ${half + 1}) oldest
+  union all
+  select * from (select ${columns} from ${table} r where r.position > (${behind}) order by r.position desc limit ${half}) newest)`
+}
+
 /** Null: there is none. Ages are in milliseconds. */
 export interface CountsRow {
   readonly pending: Whole | null
@@ -40,7 +61,14 @@ export const NO_COUNTS: CountsRow = {
 }
 
 export interface OverviewRows {
-  readonly counts: CountsRow & { readonly kept: Whole | null; readonly added: Whole | null }
+  readonly counts: CountsRow & {
+    readonly kept: Whole | null
+    readonly added: Whole | null
+    /** Rows of the outbox that were read, at most one more than `MOST_ROWS_READ`. */
+    readonly rows_read: Whole
+    /** How many there are, if that is more; may be estimated. */
+    readonly all_rows: Whole | null
+  }
   readonly destinations: readonly (CountsRow & {
     readonly destination: string
     readonly last_error?: string | null
@@ -151,9 +179,19 @@ function countsOf(row: CountsRow): Counts {
   }
 }
 
-function overviewOf({ counts, destinations, keys }: OverviewRows): OutboxOverview {
+/** What was not read is taken for open. */
+function estimated({ counts }: OverviewRows): Partial<OutboxOverview> {
+  const read = number(counts.rows_read)
+  if (read <= MOST_ROWS_READ) return {}
+  const more = Math.max(0, number(counts.all_rows) - read)
+  return { pending: number(counts.pending) + more, rowsRead: MOST_ROWS_READ }
+}
+
+function overviewOf(found: OverviewRows): OutboxOverview {
+  const { counts, destinations, keys } = found
   return {
     ...countsOf(counts),
+    ...estimated(found),
     kept: number(counts.kept),
     ...(counts.added === null ? {} : { added: number(counts.added) }),
     destinations: destinations.map((row): DestinationOverview => {

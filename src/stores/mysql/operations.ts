@@ -100,7 +100,9 @@ async function overviewRows(
   database: string,
   most: number,
 ): Promise<OverviewRows> {
-  const counts = onlyRow(await query<OverviewRows['counts']>(sql.counts, [bytesOf(database)]))
+  const counts = onlyRow(
+    await query<OverviewRows['counts']>(sql.counts, [bytesOf(database), bytesOf(database)]),
+  )
   const open = (
     await query<CountsRow & { destination: unknown; last_error: unknown }>(sql.destinations)
   ).rows

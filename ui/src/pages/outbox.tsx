@@ -9,6 +9,7 @@ import { Safe } from '../parts/safe.tsx'
 import { SourcePicker, sourceOf } from '../parts/picker.tsx'
 import { linkTo, type Place } from '../router.ts'
 import { count, duration } from '../words.ts'
+import { Estimated } from './overview.tsx'
 
 export function OutboxPage({ live, place }: { live: LiveState; place: Place }): VNode {
   const { overview } = live
@@ -19,6 +20,7 @@ export function OutboxPage({ live, place }: { live: LiveState; place: Place }): 
     <>
       <SourcePicker sources={overview.sources} place={place} chosen={source.name} />
       {source.trouble === null ? null : <Notice tone="bad" title={source.trouble.text} />}
+      <Estimated source={source} />
       <Destinations source={source} />
       <Keys source={source} />
       {source.offers.refused && (source.counts?.refused ?? 0) > 0 ? (

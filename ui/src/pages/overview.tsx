@@ -77,6 +77,7 @@ function Source({
         </Notice>
       )}
       <Figures source={source} />
+      <Estimated source={source} />
       {source.rates === null && points.length === 0 ? null : (
         <Rates source={source} points={points} />
       )}
@@ -103,7 +104,7 @@ function Figures({ source }: { source: SourceView }): VNode | null {
           />
           <Figure
             name="Waiting"
-            value={count(counts.pending)}
+            value={`${counts.rowsRead === null ? '' : 'about '}${count(counts.pending)}`}
             note={`${count(counts.due)} due, ${count(counts.claimed)} in hand`}
             href={linkTo('outbox', { source: name })}
           />
@@ -132,6 +133,18 @@ function Figures({ source }: { source: SourceView }): VNode | null {
         />
       ) : null}
     </div>
+  )
+}
+
+/** Millions of rows are not counted, and then the page says so. */
+export function Estimated({ source }: { source: SourceView }): VNode | null {
+  const rows = source.counts?.rowsRead ?? null
+  if (rows === null) return null
+  return (
+    <p class="quiet">
+      The outbox is too large to be counted: how many wait is estimated, and all other figures are
+      of {count(rows)} messages, its oldest and its newest.
+    </p>
   )
 }
 

@@ -1,7 +1,12 @@
 import type { KeptFilter } from '../../../core/operations.ts'
 import { bytesOf } from '../../../sql/mysql/bytes.ts'
 import type { Tables } from '../../../sql/mysql/names.ts'
-import { type KeptConditions, keptWhere } from '../../../sql/shared/operator-tools.ts'
+import {
+  bothEnds,
+  type KeptConditions,
+  keptWhere,
+  MOST_ROWS_READ,
+} from '../../../sql/shared/operator-tools.ts'
 import { millisecondsOf } from '../../../sql/mysql/server.ts'
 import { messageColumns } from './statements.ts'
 
@@ -63,6 +68,14 @@ const numbers = (T: Tables): string => `
   ${count(refused)} as refused, max(if(${refused} and o.error <> '', o.error, null)) as last_error,
   ${age('o.added_at', open)} as oldest_ms`
 
+const read = (T: Tables): string =>
+  bothEnds(
+    T.outbox,
+    'r.position, r.partition_key, r.transport, r.kind, r.name, r.visible_at, r.token, r.attempts, r.error, r.added_at, r.died_at',
+  )
+const letters = (T: Tables): string =>
+  `(select l.transport, l.kind, l.name from ${T.dead} l order by l.letter desc limit ${MOST_ROWS_READ + 1})`
+
 const conditions: KeptConditions = {
   since: `s.sent_at >= '1970-01-01 00:00:00' + interval ? microsecond`,
   until: `s.sent_at < '1970-01-01 00:00:00' + interval ? microsecond`,
@@ -84,16 +97,19 @@ function where(filter: KeptFilter): Filtered {
 export function operatorStatements(T: Tables): OperatorStatements {
   return {
     counts: `
-select ${numbers(T)}, (select cast(count(*) as char) from ${T.dead}) as dead,
+select ${numbers(T)}, cast(count(*) as char) as rows_read,
+  (select cast(t.table_rows as char) from information_schema.tables t
+    where t.table_schema = ? and t.table_name = 'mersal_outbox') as all_rows,
+  (select cast(count(*) as char) from ${letters(T)} l) as dead,
   (select cast(count(*) as char) from ${T.sent}) as kept,
   (select cast(t.auto_increment - 1 as char) from information_schema.tables t
     where t.table_schema = ? and t.table_name = 'mersal_outbox') as added
-from ${T.outbox} o`,
-    destinations: `select ${place('o')} as destination, ${numbers(T)} from ${T.outbox} o group by 1 order by 1`,
-    deadPlaces: `select ${place('d')} as destination, cast(count(*) as char) as dead from ${T.dead} d group by 1 order by 1`,
+from ${read(T)} o`,
+    destinations: `select ${place('o')} as destination, ${numbers(T)} from ${read(T)} o group by 1 order by 1`,
+    deadPlaces: `select ${place('d')} as destination, cast(count(*) as char) as dead from ${letters(T)} d group by 1 order by 1`,
     keys: `
 select o.partition_key, ${count(open)} as pending, ${age('o.added_at', open)} as oldest_ms, max(o.died_at is not null) as blocked
-from ${T.outbox} o where o.partition_key is not null group by o.partition_key
+from ${read(T)} o where o.partition_key is not null group by o.partition_key
 order by max(o.died_at is not null) desc, min(o.added_at) limit ?`,
     pauses: `select p.kind, p.name, p.reason, ${millisecondsOf('p.paused_at')} as since from ${T.pause} p order by p.kind, p.name`,
     pause: `insert into ${T.pause} (kind, name, reason, paused_at) values (?, ?, ?, utc_timestamp(6))`,

@@ -1,9 +1,11 @@
 import type { KeptFilter } from '../../../core/operations.ts'
 import { quoteIdentifier } from '../../../sql/identifiers.ts'
 import {
+  bothEnds,
   type KeptConditions,
   type KeptWhere,
   keptWhere,
+  MOST_ROWS_READ,
 } from '../../../sql/shared/operator-tools.ts'
 
 /** What tools of operators run; the statements of the running system are in `statements.ts`. */
@@ -56,29 +58,43 @@ const numbers = (S: string): string => `
   nullif(max(o.error) filter (where ${refused}), '') as last_error,
   ${age('o.added_at', open)} as oldest_ms`
 
+const read = (S: string): string =>
+  bothEnds(
+    `${S}.outbox`,
+    'r.position, r.key, r.transport, r.kind, r.name, r.visible_at, r.token, r.attempts, r.error, r.added_at, r.died_at',
+  )
+/** As the statistics say; they are gone after a crash, until the next analyze. */
+const estimate = (table: string): string =>
+  `(select coalesce(nullif(pg_stat_get_live_tuples(c.oid), 0), c.reltuples::bigint) from pg_catalog.pg_class c where c.oid = '${table}'::regclass)`
+const letters = (S: string): string =>
+  `(select l.transport, l.kind, l.name from ${S}.dead l order by l.position desc limit ${MOST_ROWS_READ + 1})`
+const lettersIn = (S: string): string =>
+  `(select case when count(*) > ${MOST_ROWS_READ} then greatest(count(*), ${estimate(`${S}.dead`)}) else count(*) end from ${letters(S)} l)`
+
 /** The sequence may be kept from the role; then nobody knows how many messages there ever were. */
 const counts = (S: string): string => `
-select ${numbers(S)},
-  (count(*) filter (where o.died_at is not null) + (select count(*) from ${S}.dead))::text as dead,
+select ${numbers(S)}, count(*)::text as rows_read,
+  case when count(*) > ${MOST_ROWS_READ} then ${estimate(`${S}.outbox`)} end::text as all_rows,
+  (count(*) filter (where o.died_at is not null) + ${lettersIn(S)})::text as dead,
   (select sum(greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0))::bigint from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
     where i.inhparent = '${S}.sent'::regclass)::text as kept,
   (select case when has_sequence_privilege(q.s, 'USAGE, SELECT') then coalesce(pg_sequence_last_value(q.s), 0) end
     from (select pg_get_serial_sequence('${S}.outbox', 'position')::regclass as s) q)::text as added
-from ${S}.outbox o`
+from ${read(S)} o`
 
 /** No name is longer, but somebody may have written one. */
 const place = `left(transport, 200) || '/' || kind || '/' || left(name, 200)`
 
 const destinations = (S: string): string => `
 select coalesce(o.place, d.place) as destination, o.*, (coalesce(o.blocking, 0) + coalesce(d.moved, 0))::text as dead
-from (select ${place} as place, ${numbers(S)}, count(*) filter (where o.died_at is not null) as blocking from ${S}.outbox o group by 1) o
-full join (select ${place} as place, count(*) as moved from ${S}.dead group by 1) d
+from (select ${place} as place, ${numbers(S)}, count(*) filter (where o.died_at is not null) as blocking from ${read(S)} o group by 1) o
+full join (select ${place} as place, count(*) as moved from ${letters(S)} l group by 1) d
   on d.place = o.place
 order by 1`
 
 const keys = (S: string): string => `
 select o.key, count(*) filter (where ${open})::text as pending, ${age('o.added_at', open)} as oldest_ms, bool_or(o.died_at is not null) as blocked
-from ${S}.outbox o where o.key is not null group by o.key
+from ${read(S)} o where o.key is not null group by o.key
 order by bool_or(o.died_at is not null) desc, min(o.added_at) limit $1::integer`
 
 const columns = 'id, key, type, transport, kind, name, headers, body, added_at'

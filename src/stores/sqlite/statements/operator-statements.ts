@@ -1,5 +1,5 @@
 import type { KeptFilter } from '../../../core/operations.ts'
-import { type KeptConditions, keptWhere } from '../../../sql/shared/operator-tools.ts'
+import { bothEnds, type KeptConditions, keptWhere } from '../../../sql/shared/operator-tools.ts'
 import type { SqlValues } from '../../../sql/sqlite/connection/database.ts'
 
 // What tools of operators run; the statements of the running system are in `statements.ts`.
@@ -18,11 +18,16 @@ const free = `
   AND NOT EXISTS (SELECT 1 FROM mersal_pauses p WHERE p.kind = 'key' AND p.name = o.partition_key)
   AND NOT EXISTS (SELECT 1 FROM mersal_pauses p WHERE p.kind = 'destination' AND p.name = ${place('o.')})`
 
+const read = bothEnds(
+  'mersal_outbox',
+  'r.position, r.partition_key, r.transport, r.kind, r.name, r.visible_at, r.token, r.attempts, r.created_at',
+)
+
 /** The rows of the outbox, each with whether it is a dead letter that kept its place. */
 const rows = `
   SELECT o.partition_key, ${place('o.')} AS destination, o.visible_at, o.token, o.attempts, o.created_at,
     ${blocking} AS blocking, ${free} AS free
-  FROM mersal_outbox o`
+  FROM ${read} o`
 
 const numbers = `
   count(*) FILTER (WHERE NOT blocking) AS pending,
@@ -102,7 +107,8 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
     ORDER BY o.position LIMIT :limit`,
 
   counts: `
-    SELECT ${numbers}, (SELECT count(*) FROM mersal_dead_letters) AS dead, (SELECT count(*) FROM mersal_sent) AS kept,
+    SELECT ${numbers}, count(*) AS rows_read, (SELECT count(*) FROM mersal_outbox) AS all_rows,
+      (SELECT count(*) FROM mersal_dead_letters) AS dead, (SELECT count(*) FROM mersal_sent) AS kept,
       coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'mersal_outbox'), 0) AS added
     FROM (${rows})`,
 
