@@ -34,7 +34,8 @@ async function run(
   }
 }
 
-const BINARIES = process.env['MERSAL_TEST_POSTGRES_BIN'] ?? '/usr/lib/postgresql/15/bin'
+export const programsOfPostgres: string =
+  process.env['MERSAL_TEST_POSTGRES_BIN'] ?? '/usr/lib/postgresql/15/bin'
 
 /** A PostgreSQL server of one's own, in a temporary folder, that may be killed. */
 export interface PrivateCluster extends AsyncDisposable {
@@ -79,9 +80,9 @@ export interface ClusterPlace {
 
 /** What keeps a private server from running on this machine, or undefined. */
 export function clusterProblem(): string | undefined {
-  return existsSync(join(BINARIES, 'initdb'))
+  return existsSync(join(programsOfPostgres, 'initdb'))
     ? undefined
-    : `no PostgreSQL programs in ${BINARIES} (set MERSAL_TEST_POSTGRES_BIN)`
+    : `no PostgreSQL programs in ${programsOfPostgres} (set MERSAL_TEST_POSTGRES_BIN)`
 }
 
 /** The server refuses to run as root; then the user of Debian's package does, or else `nobody`. */
@@ -167,7 +168,7 @@ export async function privateCluster(
   settings: Readonly<Record<string, string>> = {},
   place: ClusterPlace = {},
 ): Promise<PrivateCluster> {
-  const { programs = BINARIES, init = [], remove = [], environment = {} } = place
+  const { programs = programsOfPostgres, init = [], remove = [], environment = {} } = place
   const folder = await mkdtemp(join(tmpdir(), 'mersal-postgres-'))
   const user = await userOfServer()
   await chmod(folder, 0o755)

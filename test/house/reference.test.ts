@@ -63,7 +63,8 @@ describe('every option', () => {
 
   // What users never fill in by hand, what is a part of another type, what may be anything, and
   // what needs a framework.
-  const notAsked = `CrashPointsOptions EventOptions HandlesOptions MersalModuleAsyncOptions
+  const notAsked =
+    `CrashPointsOptions EventOptions HandlesOptions HealthIndicatorOptions MersalModuleAsyncOptions
     MersalModuleOptions PublishOptions RehearsalOptions RouteOptions SagaReactionOptions SaveOptions SharedOptions SqliteConnectionOptions
     StoreEntry UnitOptions`.split(/\s+/)
 

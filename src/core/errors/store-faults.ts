@@ -1,5 +1,6 @@
 import { causesOf, readProperty } from './causes.ts'
 import { type ErrorCode, isMersalError } from './errors.ts'
+import { isAboutTls } from './tls-faults.ts'
 
 /**
  * What an error says about the database behind it.
@@ -80,7 +81,7 @@ function faultOfOne(error: unknown): StoreFault | undefined {
     if (FULL_CODES.has(text) || SQLITE_FULL_NAME.test(text)) return 'full'
     if (CODES.has(text) || STATES.test(text) || SQLITE_AWAY_NAME.test(text)) return 'away'
   }
-  return saysAway(error) ? 'away' : undefined
+  return isAboutTls(error) || saysAway(error) ? 'away' : undefined
 }
 
 function saysAway(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { causesOf, readProperty } from '../../core/errors/causes.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
+import { tlsRemedy } from '../../core/errors/tls-faults.ts'
 
 /** Number of the error that the server sent; undefined: it did not send any. */
 export function errorNumber(error: unknown): number | undefined {
@@ -94,7 +95,9 @@ export function storeFailure(database: string, doing: string, error: unknown): M
     const text = `mysql: ${doing} took too long or found no free connection`
     return new MersalError('MERSAL_STORE_BUSY', text, { cause: error })
   }
-  return new MersalError('MERSAL_STORE_FAILED', `mysql: ${doing} failed`, {
+  const remedy = tlsRemedy(error)
+  const why = remedy === undefined ? '' : `: no secure connection to the database, ${remedy}`
+  return new MersalError('MERSAL_STORE_FAILED', `mysql: ${doing} failed${why}`, {
     cause: error,
     details: number === undefined ? {} : { errorNumber: number, refused: isRefused(number) },
   })

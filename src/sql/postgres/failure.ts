@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { tlsRemedy } from '../../core/errors/tls-faults.ts'
 import { numberTaken } from './sequence-errors.ts'
 import { sqlState } from './sql-state.ts'
 
@@ -93,7 +94,9 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
       { cause: error },
     )
   }
-  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed`, {
+  const remedy = tlsRemedy(error)
+  const why = remedy === undefined ? '' : `: no secure connection to the database, ${remedy}`
+  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed${why}`, {
     cause: error,
     details: state === undefined ? {} : { sqlState: state, refused: isRefused(state) },
   })

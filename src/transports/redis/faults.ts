@@ -1,8 +1,9 @@
 import { ClientClosedError, ClientOfflineError, ErrorReply } from '@redis/client'
 import { causesOf } from '../../core/errors/causes.ts'
 import { isMersalError, type MersalError } from '../../core/errors/errors.ts'
+import { isFaultOfTls } from '../../core/errors/tls-faults.ts'
 import { invalidOption } from '../../core/options.ts'
-import { type Describe, isFaultOfTls } from '../shared/describe.ts'
+import type { Describe } from '../shared/describe.ts'
 
 const remedies: Readonly<Record<string, string>> = {
   OOM: 'the server has reached maxmemory: raise it, or let consumers catch up',

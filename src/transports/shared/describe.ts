@@ -26,12 +26,3 @@ export function describer(secrets: readonly string[]): Describe {
     return text.slice(0, 500)
   }
 }
-
-const CERTIFICATE = /^(?:CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_)/
-
-/** Whether the error, or one of its causes, is about certificates: waiting does not help. */
-export function isFaultOfTls(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const { code } = error as { readonly code?: unknown }
-  return (typeof code === 'string' && CERTIFICATE.test(code)) || isFaultOfTls(error.cause)
-}

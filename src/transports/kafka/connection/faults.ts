@@ -1,5 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
-import { type Describe, isFaultOfTls } from '../../shared/describe.ts'
+import { isFaultOfTls } from '../../../core/errors/tls-faults.ts'
+import type { Describe } from '../../shared/describe.ts'
 import { invalid } from '../options.ts'
 
 /** Numbers of the errors of Kafka that mean something to us. */

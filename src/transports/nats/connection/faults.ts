@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { MersalError } from '../../../core/errors/errors.ts'
-import { type Describe, isFaultOfTls } from '../../shared/describe.ts'
+import { isFaultOfTls } from '../../../core/errors/tls-faults.ts'
+import type { Describe } from '../../shared/describe.ts'
 import { invalid } from '../options.ts'
 
 /** Numbers of the errors of the JetStream API that mean something to us. */

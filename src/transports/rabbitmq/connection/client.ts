@@ -1,5 +1,6 @@
 import { connect as amqpConnect, type Channel, type ChannelModel } from 'amqplib'
 import { MersalError } from '../../../core/errors/errors.ts'
+import { tlsRemedy } from '../../../core/errors/tls-faults.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { BrokerClient, Link } from '../../shared/link.ts'
 import { within } from '../../shared/within.ts'
@@ -43,12 +44,18 @@ export function amqpClient(
     close: (model) => model.close(),
     destroy: (model) => socketOf(model)?.destroy?.(),
     mistakeIn(error) {
-      if (!refusesLogin(error)) return undefined
-      const field = 'rabbitmq.url'
-      const text = `${field}: RabbitMQ refuses the connection: ${describe(error)}`
-      return new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field } })
+      if (refusesLogin(error))
+        return mistake('rabbitmq.url', `RabbitMQ refuses the connection: ${describe(error)}`)
+      const remedy = tlsRemedy(error)
+      if (remedy === undefined) return undefined
+      const text = `no secure connection to RabbitMQ, ${remedy} (${describe(error)})`
+      return mistake('rabbitmq.tls', text)
     },
   }
+}
+
+function mistake(field: string, text: string): MersalError {
+  return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
 }
 
 interface Socket {

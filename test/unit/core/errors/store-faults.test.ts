@@ -19,6 +19,15 @@ const away: readonly [string, unknown][] = [
     'Node: refused, tried at two addresses',
     new AggregateError([make('Error', 'no', { code: 'ECONNREFUSED' })]),
   ],
+  [
+    'Node: a certificate that has expired',
+    make('Error', 'certificate has expired', { code: 'CERT_HAS_EXPIRED' }),
+  ],
+  ['pg: a server without TLS', make('Error', 'The server does not support SSL connections')],
+  [
+    'mysql2: another authority',
+    make('Error', 'self-signed certificate', { code: 'HANDSHAKE_SSL_ERROR' }),
+  ],
   ['postgres.js', make('Error', 'write CONNECTION_CLOSED', { code: 'CONNECTION_CLOSED' })],
   ['Drizzle over pg', make('DrizzleQueryError', 'Failed query', { cause: driver('57P01') })],
   ['TypeORM', make('QueryFailedError', 'it failed', { driverError: driver('25006') })],
