@@ -70,6 +70,7 @@ export type {
   Waker,
 } from './core/outbox.ts'
 export type { MessageState } from './core/operations.ts'
+export type { FailedAttempt } from './core/errors/attempts.ts'
 export type {
   DeadLetter,
   DeadLetterBox,
@@ -105,6 +106,7 @@ export type {
   PauseBoard,
   PauseTarget,
   QueueOverview,
+  RefusedMessage,
   SchemaControl,
   SchemaVersion,
   StoreOperations,
@@ -151,6 +153,7 @@ export {
 export type { OperationName, Operations } from './core/traced.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './core/messages/schema.ts'
 export type { RelayOptions } from './outbox/options.ts'
+export type { RefusalOptions } from './outbox/type-retries.ts'
 export {
   createRelays,
   type Relays,

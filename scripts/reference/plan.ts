@@ -66,7 +66,8 @@ export const typePages: readonly PagePlan[] = [
     intro:
       'What moves messages from the outbox to the broker. `outbox.relay` of an app, `relay` of ' +
       '`mersal.config.ts`, and `createRelays` take the same options. See [the relay](../relay.md).',
-    parts: main(`RelayOptions createRelays RelaysOptions SharedOptions Stores StoreEntry RelayStore
+    parts:
+      main(`RelayOptions RefusalOptions createRelays RelaysOptions SharedOptions Stores StoreEntry RelayStore
       Relays ServedRelay`),
   },
   {

@@ -59,6 +59,7 @@ const asked: Readonly<Record<string, Ask>> = {
   IdempotencyConfig: (idempotency) => withStore({ idempotency }),
   ReceiveOptions: (receive) => app({ receive }),
   RelayOptions: (relay) => withStore({ outbox: { relay } }),
+  RefusalOptions: (own) => withStore({ outbox: { relay: { retries: { [Example.name]: own } } } }),
   Backoff: (given) => app({ receive: { backoff: { firstMs: 1000, longestMs: 60_000, ...given } } }),
   HandleOptions: (given) => app().handle(Example, () => {}, given),
   RetryOptions: (retry) => app().handle(Example, () => {}, { retry }),

@@ -8,6 +8,12 @@ import {
 } from '../core/options.ts'
 import { checkOnExpired, type OnExpired } from '../core/messages/expiry.ts'
 import type { OnDead } from '../core/outbox.ts'
+import {
+  checkRetries,
+  type RefusalOptions,
+  type RetriesByType,
+  type TypeRetries,
+} from './type-retries.ts'
 
 /** What becomes of messages that are not published. */
 export interface GivingUpOptions {
@@ -71,6 +77,8 @@ export interface RelayOptions extends GivingUpOptions, LaneOptions {
   readonly maxAttempts?: number
   /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes, with jitter. */
   readonly retry?: Backoff
+  /** By type of the message: what is different for it. Default nothing. */
+  readonly retries?: Readonly<Record<string, RefusalOptions>>
   /**
    * Waiting time of the breaker of a destination that does not answer. Default 1 s, doubling, at
    * most 30 s, with jitter.
@@ -86,6 +94,7 @@ export interface RelaySettings extends Required<GivingUpOptions>, Required<LaneO
   readonly claimMs: number
   readonly maxAttempts: number
   readonly retry: Backoff
+  readonly retries: RetriesByType
   readonly breaker: Backoff
 }
 
@@ -97,6 +106,7 @@ const known = [
   'claimMs',
   'maxAttempts',
   'retry',
+  'retries',
   'breaker',
   'onDead',
   'onExpired',
@@ -120,6 +130,7 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
     min: 100,
     max: 3_600_000,
   })
+  const retries = retriesIn(given, where)
   return {
     pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, {
       default: 1000,
@@ -138,15 +149,8 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
       max: 1 << 30,
     }),
     claimMs,
-    maxAttempts: checkNumber(`${where}.maxAttempts`, given.maxAttempts, {
-      default: 10,
-      min: 1,
-      max: 10_000,
-    }),
-    retry: checkBackoff(`${where}.retry`, given.retry, {
-      preset: { firstMs: 1000, longestMs: 300_000 },
-      leastMs: 1,
-    }),
+    ...retries,
+    retries: checkRetries(`${where}.retries`, given.retries, retries),
     breaker: checkBackoff(`${where}.breaker`, given.breaker, {
       preset: { firstMs: 1000, longestMs: 30_000 },
       leastMs: 1,
@@ -161,6 +165,20 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
       default: 10_000,
       min: 100,
       max: 3_600_000,
+    }),
+  }
+}
+
+function retriesIn(given: RelayOptions, where: string): TypeRetries {
+  return {
+    maxAttempts: checkNumber(`${where}.maxAttempts`, given.maxAttempts, {
+      default: 10,
+      min: 1,
+      max: 10_000,
+    }),
+    retry: checkBackoff(`${where}.retry`, given.retry, {
+      preset: { firstMs: 1000, longestMs: 300_000 },
+      leastMs: 1,
     }),
   }
 }

@@ -13,6 +13,7 @@ import type { Logger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
 import type { Backoff } from '../../lib/async/backoff.ts'
 import { systemClock, systemRandom } from '../../lib/async/clock.ts'
+import { checkRetries, type RefusalOptions } from '../../outbox/type-retries.ts'
 import type { RoutingFacts } from '../send/routing.ts'
 import { DocumentRelay } from './relay.ts'
 
@@ -41,6 +42,8 @@ export interface DocumentsOptions {
   readonly maxAttempts?: number
   /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes. */
   readonly retry?: Backoff
+  /** By type of the message: what is different for it. Default nothing. */
+  readonly retries?: Readonly<Record<string, RefusalOptions>>
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false
 }
@@ -56,6 +59,7 @@ const known = [
   'holdMs',
   'maxAttempts',
   'retry',
+  'retries',
   'logger',
 ] satisfies (keyof DocumentsOptions)[]
 
@@ -100,6 +104,13 @@ function relayFor(
 ): DocumentRelay {
   const number = (field: keyof DocumentsOptions, preset: number, max: number, min = 1): number =>
     checkNumber(`documents.${field}`, options[field], { default: preset, min, max })
+  const all = {
+    maxAttempts: number('maxAttempts', 10, 1_000_000),
+    retry: checkBackoff('documents.retry', options.retry, {
+      preset: { firstMs: 1000, longestMs: 300_000 },
+      leastMs: 1,
+    }),
+  }
   return new DocumentRelay({
     name: checkName(options.name),
     storage: options.storage,
@@ -107,11 +118,8 @@ function relayFor(
     pollIntervalMs: number('pollIntervalMs', 1000, 3_600_000),
     concurrency: number('concurrency', 50, 10_000),
     holdMs: number('holdMs', 15_000, 3_600_000, 100),
-    maxAttempts: number('maxAttempts', 10, 1_000_000),
-    retry: checkBackoff('documents.retry', options.retry, {
-      preset: { firstMs: 1000, longestMs: 300_000 },
-      leastMs: 1,
-    }),
+    ...all,
+    retries: checkRetries('documents.retries', options.retries, all),
     logger,
     clock: systemClock,
     random: systemRandom,

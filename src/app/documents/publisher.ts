@@ -1,6 +1,7 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
 import { historyWith } from '../../core/errors/attempts.ts'
 import { errorFields, errorText } from '../../core/errors/error-text.ts'
+import type { RetryChoices } from '../../core/errors/retry-choices.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { DocumentSettlement, HeldDocument } from '../../core/records/documents.ts'
@@ -10,6 +11,7 @@ import type { PublishOutcome, Transport } from '../../core/transport.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { EXTRA_ATTEMPTS } from '../../outbox/limits/slow-mode.ts'
+import { choicesByType, retriesOfType, type RetriesByType } from '../../outbox/type-retries.ts'
 import { brokenAnswer, isOutcome, noAnswer, noSuchTransport } from '../../outbox/publish/answers.ts'
 import type { Outages } from './outages.ts'
 
@@ -20,6 +22,7 @@ export interface DocumentPublisherPorts {
   readonly outages: Outages
   readonly maxAttempts: number
   readonly retry: Backoff
+  readonly retries: RetriesByType
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random
@@ -52,9 +55,14 @@ export class DocumentPublisher {
   readonly #ports: DocumentPublisherPorts
   /** Ids of messages with an attempt that had no answer. */
   readonly #unanswered = new Set<string>()
+  readonly #choices: ReadonlyMap<string, RetryChoices>
 
   constructor(ports: DocumentPublisherPorts) {
     this.#ports = ports
+    const { name: app, logger } = ports
+    this.#choices = choicesByType(ports.retries, (fields, text) =>
+      logger.error({ app, ...fields }, text),
+    )
   }
 
   /** What became of them. Never rejects. */
@@ -64,8 +72,9 @@ export class DocumentPublisher {
   }
 
   async #publish({ document, until, waiting }: InHand): Promise<Ended> {
-    const { clock, maxAttempts, outages } = this.#ports
+    const { clock, outages } = this.#ports
     const { messages, attempts } = document
+    const { maxAttempts } = retriesOfType(this.#ports, messages[0]?.type ?? '')
     // It is alone, and has been tried more often than it was refused.
     if (attempts > maxAttempts + EXTRA_ATTEMPTS) return this.#killsRelay(document)
     let confirmed = 0
@@ -182,15 +191,19 @@ export class DocumentPublisher {
   #refused(
     { permanent, reason, error }: Extract<PublishOutcome, { kind: 'refused' }>,
     confirmed: number,
-    { id }: OutgoingMessage,
+    { id, type }: OutgoingMessage,
     { attempts, history: earlier }: HeldDocument,
   ): Ended {
-    const { maxAttempts, retry, random, clock } = this.#ports
+    const { random, clock } = this.#ports
+    const { maxAttempts, retry } = retriesOfType(this.#ports, type)
+    const choices = this.#choices.get(type)
     const tried = confirmed === 0 ? attempts : 1
     const noted = confirmed === 0 ? earlier : undefined
     const history = historyWith(noted, { attempt: tried, at: clock.now(), error })
-    if (!permanent && tried < maxAttempts)
-      return { confirmed, attempts: tried, retryMs: backoffMs(retry, tried, random), history }
+    if (!permanent && tried < maxAttempts && choices?.wants(error) !== false) {
+      const retryMs = choices?.delayMs(tried, error) ?? backoffMs(retry, tried, random)
+      return { confirmed, attempts: tried, retryMs, history }
+    }
     // Attempts above the limit were never given back: nobody knows how those ended.
     const maybePublished = this.#unanswered.has(id) || tried > maxAttempts
     return { ...this.#gaveUp(confirmed, reason, error, maybePublished), history }

@@ -8,6 +8,7 @@ import { backoffMs } from '../../lib/async/backoff.ts'
 import { seldom } from '../../lib/async/seldom.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { createSlowMode, type SlowMode } from '../../outbox/limits/slow-mode.ts'
+import { retriesOfType } from '../../outbox/type-retries.ts'
 import { Outages } from './outages.ts'
 import { DocumentPublisher, type DocumentPublisherPorts } from './publisher.ts'
 
@@ -105,7 +106,10 @@ export class DocumentRelay {
 
   /** Whether one of them has to be tried alone, and is not alone. */
   #isSuspect(found: readonly HeldDocument[]): boolean {
-    const suspect = found.some(({ attempts }) => attempts > this.#ports.maxAttempts)
+    const suspect = found.some(
+      ({ attempts, messages }) =>
+        attempts > retriesOfType(this.#ports, messages[0]?.type ?? '').maxAttempts,
+    )
     const before = this.#slowMode.on
     if (suspect && !before) this.#slowMode.enter()
     this.#slowMode.saw(suspect)

@@ -1,4 +1,5 @@
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
+import type { RetryChoices } from '../../core/errors/retry-choices.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
@@ -17,13 +18,6 @@ export interface RetryPolicy {
   readonly random: Random
   /** What the user decides for each failure. They do not throw; undefined says nothing. */
   readonly choices?: RetryChoices
-}
-
-export interface RetryChoices {
-  /** Whether this failure is worth another try. */
-  readonly wants?: ((error: unknown) => boolean | undefined) | undefined
-  /** The delay before the next delivery, in milliseconds, after this try has failed. */
-  readonly delayMs?: ((attempt: number, error: unknown) => number | undefined) | undefined
 }
 
 /** What decides on a try that has failed. */
@@ -55,7 +49,7 @@ export async function withRetries(
       const verdict = await ports.excuse(error)
       if (verdict === 'release' || ports.isGivenUp()) return { kind: 'release' }
       if (verdict === 'again') continue
-      const wanted = isSteering(error) || policy.choices?.wants?.(error) !== false
+      const wanted = isSteering(error) || policy.choices?.wants(error) !== false
       const failure = { error, wanted, attempt: first + retry, now: ports.clock.now() }
       if (retry === policy.immediateRetries || !wanted || !worthTryingAtOnce(error))
         return judge(policy, delivery, failure)
@@ -120,7 +114,7 @@ function charge(
   if (!wanted) return givenUp('the handler failed, and retryIf asks for no other try')
   if (delivery.attempt >= maxDeliveries)
     return givenUp(`the handler failed on the last of ${maxDeliveries} deliveries`)
-  const delayMs = choices?.delayMs?.(attempt, error) ?? backoffMs(backoff, delivery.attempt, random)
+  const delayMs = choices?.delayMs(attempt, error) ?? backoffMs(backoff, delivery.attempt, random)
   return { kind: 'retry', delayMs, error }
 }
 

@@ -5,6 +5,7 @@ import { EXTRA_ATTEMPTS, type SlowMode } from '../limits/slow-mode.ts'
 import type { RelaySettings } from '../options.ts'
 import type { Terms } from '../publish/batch.ts'
 import type { Publisher } from '../publish/publisher.ts'
+import { retriesOfType } from '../type-retries.ts'
 import type { Reports } from '../reports.ts'
 import { killsRelay } from '../settle/settle-policy.ts'
 import type { Entry } from '../settle/entry.ts'
@@ -54,7 +55,7 @@ export class Dispatch {
   /** Publishes the rows of a claim, unless one of them seems to kill its relay. */
   claimed(rows: readonly ClaimedMessage[], terms: Terms): void {
     const { settings, inHand, slowMode } = this.#ports
-    const suspect = rows.some((row) => isSuspect(row, settings.maxAttempts))
+    const suspect = rows.some((row) => isSuspect(row, settings))
     if (suspect && !slowMode.on) {
       slowMode.enter()
       // Its neighbours, and what else is in hand, must not be charged for what it may do.
@@ -67,7 +68,8 @@ export class Dispatch {
     const [first] = rows
     if (first === undefined) return
     const alone = suspect && rows.length === 1 && slowMode.on
-    if (alone && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) this.#giveUp(first, terms)
+    const { maxAttempts } = retriesOfType(settings, first.message.type)
+    if (alone && first.attempt > maxAttempts + EXTRA_ATTEMPTS) this.#giveUp(first, terms)
     else this.publish(rows, terms)
   }
 
@@ -123,7 +125,11 @@ export class Dispatch {
 }
 
 // What was not read kills nobody any more.
-function isSuspect({ attempt, withheldBytes }: ClaimedMessage, maxAttempts: number): boolean {
+function isSuspect(
+  { attempt, withheldBytes, message }: ClaimedMessage,
+  settings: RelaySettings,
+): boolean {
+  const { maxAttempts } = retriesOfType(settings, message.type)
   return attempt > maxAttempts && withheldBytes === undefined
 }
 

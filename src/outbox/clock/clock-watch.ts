@@ -4,12 +4,16 @@ import { type LawfulWaits, STEADY_MS, type StorageClock } from '../../core/stora
 import type { Environment } from '../environment.ts'
 import { moved, type Offset, offsetOf } from './clock-readings.ts'
 import type { RelaySettings } from '../options.ts'
+import { longestRetryMs } from '../type-retries.ts'
 
 export interface ClockWatchPorts {
   readonly environment: Pick<Environment, 'app' | 'clock' | 'logger'>
   /** Undefined: the storage goes by a clock that nobody sets. */
   readonly storage: StorageClock | undefined
-  readonly settings: Pick<RelaySettings, 'claimMs' | 'expressGraceMs' | 'retry' | 'breaker'>
+  readonly settings: Pick<
+    RelaySettings,
+    'claimMs' | 'expressGraceMs' | 'maxAttempts' | 'retry' | 'retries' | 'breaker'
+  >
   /** Rows have become due. */
   readonly onDue: () => void
 }
@@ -55,7 +59,7 @@ function looks(
 ): () => Promise<void> {
   const { app, clock, logger } = environment
   const claimMs = Math.max(settings.claimMs, settings.expressGraceMs)
-  const retryMs = Math.max(settings.retry.longestMs, settings.breaker.longestMs, SET_ASIDE_MS)
+  const retryMs = Math.max(longestRetryMs(settings), settings.breaker.longestMs, SET_ASIDE_MS)
   let known: Offset | undefined
   /** The clock was set back by this, and rows may still have to be corrected. */
   let pending: LawfulWaits | undefined

@@ -1,3 +1,4 @@
+import type { RetryChoices } from '../../core/errors/retry-choices.ts'
 import { isExpired } from '../../core/messages/expiry.ts'
 import { destinationKey } from '../../core/messages/message.ts'
 import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
@@ -11,6 +12,7 @@ import type { Reports } from '../reports.ts'
 import { settlementOf, settlementOfExpired, tooLarge } from '../settle/settle-policy.ts'
 import type { Settler } from '../settle/settler.ts'
 import type { Unanswered } from '../settle/unanswered.ts'
+import { choicesByType } from '../type-retries.ts'
 import { isWithdrawn, noAnswer } from './answers.ts'
 import type { Batch, Ending } from './batch.ts'
 import {
@@ -54,10 +56,15 @@ const AGAIN = { firstMs: 100, longestMs: 2000 }
 export class Progress {
   readonly #ports: ProgressPorts
   readonly #environment: Environment
+  readonly #choices: ReadonlyMap<string, RetryChoices>
 
   constructor(ports: ProgressPorts) {
     this.#ports = ports
     this.#environment = ports.environment
+    const { app, logger } = ports.environment
+    this.#choices = choicesByType(ports.settings.retries, (fields, text) =>
+      logger.error({ app, ...fields }, text),
+    )
   }
 
   /** Ends the run: what is not confirmed is given back. */
@@ -127,10 +134,11 @@ export class Progress {
     this.#end(batch, run, this.#settlementFor(batch, row, outcome))
   }
 
-  #circumstances(batch: Batch, { position }: ClaimedMessage) {
+  #circumstances(batch: Batch, { position, message }: ClaimedMessage) {
     const last = this.#ports.unanswered.last(position)
     return {
       settings: this.#ports.settings,
+      choices: this.#choices.get(message.type),
       random: this.#environment.random,
       express: batch.terms.express,
       unansweredForMs: last === undefined ? undefined : this.#environment.clock.monotonic() - last,

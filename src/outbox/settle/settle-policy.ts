@@ -1,5 +1,6 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
+import type { RetryChoices } from '../../core/errors/retry-choices.ts'
 import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
 import { expired } from '../../core/messages/expiry.ts'
 import { isReply } from '../../core/messages/message.ts'
@@ -7,10 +8,16 @@ import type { PublishOutcome } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Random } from '../../lib/async/clock.ts'
 import type { RelaySettings } from '../options.ts'
+import { retriesOfType } from '../type-retries.ts'
 
 /** What the policy has to know besides the outcome. */
 export interface Circumstances {
-  readonly settings: Pick<RelaySettings, 'maxAttempts' | 'retry' | 'breaker' | 'onDead' | 'claimMs'>
+  readonly settings: Pick<
+    RelaySettings,
+    'maxAttempts' | 'retry' | 'retries' | 'breaker' | 'onDead' | 'claimMs'
+  >
+  /** What the user decides for this type. Default nothing. */
+  readonly choices?: RetryChoices | undefined
   readonly random: Random
   /**
    * The row was born claimed: its tries are not counted, and everything but a confirm leaves it to
@@ -59,20 +66,17 @@ type GivenUp = Pick<Refusal, 'error' | 'permanent'> & { readonly reason: DeadRea
 function refused(
   row: ClaimedMessage,
   outcome: GivenUp,
-  { settings, random, unansweredForMs }: Circumstances,
+  { settings, random, unansweredForMs, choices }: Circumstances,
 ): Settlement {
   const { position, token } = row
+  const { maxAttempts, retry } = retriesOfType(settings, row.message.type)
   // The asker has gone, and its queue with it: nobody wants the reply any more.
   if (outcome.reason === 'unroutable' && isReply(row.message))
     return { kind: 'sent', position, token, keep: false }
-  if (!outcome.permanent && row.attempt < settings.maxAttempts) {
-    return {
-      kind: 'retry',
-      position,
-      token,
-      delayMs: backoffMs(settings.retry, row.attempt, random),
-      error: outcome.error,
-    }
+  const { error } = outcome
+  if (!outcome.permanent && row.attempt < maxAttempts && choices?.wants(error) !== false) {
+    const delayMs = choices?.delayMs(row.attempt, error) ?? backoffMs(retry, row.attempt, random)
+    return { kind: 'retry', position, token, delayMs, error }
   }
   const onDead = row.message.partitionKey === undefined ? 'skip' : settings.onDead
   const restMs = unansweredForMs === undefined ? 0 : settings.claimMs - unansweredForMs
@@ -82,13 +86,13 @@ function refused(
     return { kind: 'release', position, token, delayMs: Math.ceil(restMs) }
   }
   // Attempts above the limit are claims that were never given back: nobody knows how those ended.
-  const maybePublished = unansweredForMs !== undefined || row.attempt > settings.maxAttempts
+  const maybePublished = unansweredForMs !== undefined || row.attempt > maxAttempts
   return {
     kind: 'dead',
     position,
     token,
     reason: outcome.reason,
-    error: outcome.error,
+    error,
     onDead,
     maybePublished,
   }

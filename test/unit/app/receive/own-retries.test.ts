@@ -69,6 +69,15 @@ describe('the retries of a type', () => {
     expect(asked).toEqual([[4, 'no paper']])
   })
 
+  test('P4: are refused if the inbox forgets a message while it waits as the app does by default', () => {
+    const { app } = openShop({
+      receive: { backoff: { firstMs: 80_000_000, longestMs: 80_000_000 }, maxDeliveries: 2 },
+      idempotency: { retentionMs: 700_000_000 },
+    })
+    const retry = { maxAttempts: 12, backoff: () => 1000 }
+    expect(() => app.handle(Place, () => {}, { retry })).toThrowError(/idempotency.retentionMs/)
+  })
+
   test('wait at most an hour', async () => {
     await using shop = await shopWith({ backoff: () => 1e12 })
     expect(await shop.deliver()).toMatchObject({ kind: 'retry', delayMs: 3_600_000 })
@@ -107,6 +116,8 @@ describe('the retries of a type', () => {
     ['backoff throws', { backoff: () => JSON.parse('{') as number }],
     ['backoff answers no number', { backoff: () => Number.NaN }],
     ['backoff answers a negative number', { backoff: () => -1 }],
+    ['backoff answers null', { backoff: () => null as never }],
+    ['backoff answers a text', { backoff: () => '5000000' as never }],
     ['backoff answers a promise', { backoff: (async () => 5) as never }],
   ])('are those of the app, with an error in the log, where %s', async (_, retry) => {
     await using shop = await shopWith(retry)
