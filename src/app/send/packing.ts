@@ -4,9 +4,10 @@ import { type MessageType, type OutgoingMessage, headerNames } from '../../core/
 import type { OutgoingContext } from '../../core/pipeline.ts'
 import type { WireFormat } from '../../core/messages/wire-format.ts'
 import type { Logger } from '../../core/telemetry.ts'
+import { isHeaderName, isHeaderValue } from '../../core/messages/validation.ts'
 import { invalidOption } from '../../core/options.ts'
 import { isLateAnswer, kindOfAnswer } from '../../lib/async/late-answer.ts'
-import { byteLength } from '../../lib/text.ts'
+import { byteLength, printable } from '../../lib/text.ts'
 import { encodeWith } from '../contracts/codecs.ts'
 import { isPromise } from './body.ts'
 import { stamp, travelling } from './headers.ts'
@@ -60,14 +61,24 @@ function seal(
     ...(partitionKey === undefined ? {} : { partitionKey }),
     ...(delayMs === undefined ? {} : { delayMs }),
   }
-  if (ports.wireFormat !== undefined) {
-    const more: unknown = ports.wireFormat.headers(message)
-    if (isLateAnswer(more))
-      throw invalidOption('wireFormat.headers', `returned ${kindOfAnswer(more)}`)
-    Object.assign(headers, more)
-  }
+  if (ports.wireFormat !== undefined)
+    Object.assign(headers, checkedAttributes(ports.wireFormat.headers(message)))
   checkSize(ports.limitOf(to.transport), type, headers, body)
   return message
+}
+
+/** What a format of the user adds was not checked before. */
+function checkedAttributes(given: unknown): object {
+  const field = 'wireFormat.headers()'
+  if (isLateAnswer(given)) throw invalidOption(field, `returned ${kindOfAnswer(given)}`)
+  const attributes = Object(given) as Readonly<Record<string, unknown>>
+  for (const [name, value] of Object.entries(attributes))
+    if (!isHeaderName(name) || !isHeaderValue(value))
+      throw invalidOption(
+        `${field}['${printable(name, 60)}']`,
+        'expected a name and a text that can travel',
+      )
+  return attributes
 }
 
 function withPrototype(headers: Record<string, string>): Record<string, string> {

@@ -71,6 +71,18 @@ describe('a promise, where an answer is due at once, ends no process', () => {
     await app.stop()
   })
 
+  test('a wire format whose headers are no texts: a send is refused, and names the header', async () => {
+    const headers = (): never => ({ 'x-number': 7 }) as never
+    const { app } = openShop({ wireFormat: { headers, read: () => undefined } })
+    app.handle(Place, () => {})
+    const sending = app.transaction((_, { send }) => send(Place, 1))
+    await expect(sending).rejects.toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+      details: { field: "wireFormat.headers()['x-number']" },
+    })
+    await app.stop()
+  })
+
   test('by of a limit, retryIf and backoff: logged, as any other wrong answer', async () => {
     const logger = logged()
     const limit = { perSecond: 1000, by: late }
