@@ -12,7 +12,7 @@ const everything = ['test/**/*.test.ts', 'examples/**/*.test.ts', 'demo/**/*.tes
 const fast = [
   'test/{unit,property,house}/**/*.test.ts',
   'test/bench/{check,comparison,goals,scaling}.test.ts',
-  'test/chaos/{checkers,page}.test.ts',
+  'test/chaos/{checkers,feature-checkers,page}.test.ts',
   'test/contract/memory.test.ts',
   'test/crash-{matrix,features}/points.test.ts',
   'demo/reconcile.test.ts',
