@@ -17,7 +17,7 @@ import { type Held, held } from '../../postgres/held.ts'
 import { pgbouncer, pgbouncerAvailable } from '../../postgres/pgbouncer.ts'
 
 const present = await serverAnswers()
-const steps = Array.from({ length: 13 }, (_, index) => index + 1)
+const steps = Array.from({ length: 14 }, (_, index) => index + 1)
 
 /** The SQL that makes the tables as they were before delayed messages had their times. */
 function before(schema: string): string {
