@@ -168,6 +168,6 @@ describe.skipIf(!here)('with an authority of one’s own', { timeout: 300_000 },
     const examined = await project.mersal(['doctor'], wrong)
     expect(examined.code).toBe(3)
     for (const about of ['postgres', 'rabbitmq'])
-      expect(examined.stdout).toMatch(new RegExp(`^fault +${about}.*${TRUST}`, 'm'))
+      expect(examined.stdout).toMatch(new RegExp(`^FAULT .*${about}.*${TRUST}`, 'm'))
   })
 })
