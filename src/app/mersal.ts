@@ -10,7 +10,7 @@ import type { AppState } from './lifecycle.ts'
 import type { OnceRequest, OnceResult } from './once/request.ts'
 import type { SagaType } from './sagas/definition.ts'
 import type { SagaReactions } from './sagas/types.ts'
-import { checkRemoval, misuse } from './misuse.ts'
+import { checkRemoval, misuse, notAnApp } from './misuse.ts'
 import type { OutcomeOptions } from './requests/outcome.ts'
 import type { RequestOptions } from './requests/requests.ts'
 import { announced } from './settings/announced.ts'
@@ -284,14 +284,14 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   static {
-    partsOf = (app) => (#parts in app ? app.#parts : undefined)
+    partsOf = (app) => (#parts in Object(app) ? app.#parts : undefined)
   }
 }
 
 /** The parts of an app, for `mersal/testing`. */
 export function assemblyOf<Tx>(app: Mersal<Tx>): Assembly<Tx> {
   const parts = partsOf(app)
-  if (parts === undefined) throw new TypeError('expected an app made by new Mersal()')
+  if (parts === undefined) throw notAnApp()
   return parts
 }
 

@@ -1,4 +1,5 @@
 import type { Backoff } from '../lib/async/backoff.ts'
+import { type Clock, type Random, systemClock, systemRandom } from '../lib/async/clock.ts'
 import { suggest } from '../lib/suggest.ts'
 import { MersalError } from './errors/errors.ts'
 import { mainTransport } from './messages/message.ts'
@@ -23,9 +24,8 @@ function kindOf(value: unknown): string {
  * ones.
  */
 export function checkOptions(where: string, given: unknown, known: readonly string[]): void {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (!isRecord(given))
     throw invalidOption(where, `expected an object with options, got ${kindOf(given)}`)
-  }
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue
     const near = suggest(name, known)
@@ -33,6 +33,19 @@ export function checkOptions(where: string, given: unknown, known: readonly stri
       near === undefined ? `known options are ${known.join(', ')}` : `did you mean '${near}'?`
     throw invalidOption(`${where}.${name.slice(0, 100)}`, `there is no such option; ${remedy}`)
   }
+}
+
+function isRecord(given: unknown): given is object {
+  return typeof given === 'object' && given !== null && !Array.isArray(given)
+}
+
+/**
+ * Throws `MERSAL_INVALID_OPTIONS` unless this is an object whose names are up to the user. `what`:
+ * what is under each of them.
+ */
+export function checkNamed(where: string, given: unknown, what: string): void {
+  if (!isRecord(given))
+    throw invalidOption(where, `expected an object with ${what} by name, got ${kindOf(given)}`)
 }
 
 /**
@@ -88,6 +101,21 @@ export function checkChoice<Choice extends string>(
     )
   }
   return given as Choice
+}
+
+/** The clock, or that of the system. Throws unless it can do what a clock does. */
+export function checkClock(field: string, given: unknown): Clock {
+  if (given === undefined) return systemClock
+  checkShape(field, given, ['now', 'monotonic', 'sleep'])
+  return given as Clock
+}
+
+/** The chance, or `Math.random`. Throws unless it is a function. */
+export function checkRandom(field: string, given: unknown): Random {
+  if (given === undefined) return systemRandom
+  if (typeof given !== 'function')
+    throw invalidOption(field, `expected a function such as Math.random, got ${kindOf(given)}`)
+  return given as Random
 }
 
 /** The signal, undefined if none was given. Throws unless it can abort and tell of it. */
@@ -160,7 +188,7 @@ export function checkTransports(
   if (transport !== undefined)
     transports.set(mainTransport, checkTransport(`${prefix}transport`, transport))
   if (bridges === undefined) return transports
-  checkOptions(`${prefix}bridges`, bridges, Object.keys(bridges))
+  checkNamed(`${prefix}bridges`, bridges, 'a transport')
   for (const [name, bridge] of Object.entries(bridges)) {
     const field = `${prefix}bridges.${name.slice(0, 100)}`
     if (name === mainTransport) throw invalidOption(field, "this name belongs to 'transport'")

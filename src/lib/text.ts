@@ -29,3 +29,12 @@ export function printable(text: string, longest = 100): string {
     .slice(1, -1)
     .replace(ALL_CONTROL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
+
+/**
+ * The package to install for a module such as `mysql2/promise`. npm takes that name itself for a
+ * repository of GitHub, and installs what is there.
+ */
+export function packageName(module: string): string {
+  const parts = module.startsWith('@') ? 2 : 1
+  return module.split('/').slice(0, parts).join('/')
+}

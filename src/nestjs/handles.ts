@@ -1,4 +1,5 @@
 import { MersalError } from '../core/errors/errors.ts'
+import { checkOptions, invalidOption } from '../core/options.ts'
 import type { Given } from '../core/messages/given.ts'
 import type { MessageType } from '../core/messages/message.ts'
 import type { HandleOptions, HandlerContext } from '../app/types.ts'
@@ -40,8 +41,12 @@ type HandlesDecorator<Body> = <Own extends Method<Body>>(
  */
 export function Handles<Body>(
   type: MessageType<'command' | 'event', Body>,
-  { app = DEFAULT_APP, ...options }: HandlesOptions = {},
+  given: HandlesOptions = {},
 ): HandlesDecorator<Body> {
+  checkOptions('@Handles()', given, ['app', 'batch', 'retry', 'limit'])
+  const { app = DEFAULT_APP, ...options } = given
+  if (typeof app !== 'string')
+    throw invalidOption('@Handles().app', 'expected the name given to the module of the app')
   return (prototype, method, descriptor) => {
     if (typeof prototype === 'function' || typeof descriptor?.value !== 'function') {
       const text = `@Handles() of '${String(method)}': expected a method of the instance`

@@ -51,6 +51,8 @@ export class MersalModule {
     checkOptions('forRootAsync()', options, ['app', 'start', 'imports', 'inject', 'useFactory'])
     const { app: name = DEFAULT_APP, imports = [], inject = [], useFactory } = options
     if (typeof name !== 'string' || name === '') throw invalidOption('app', 'expected a name')
+    for (const [field, list] of Object.entries({ imports, inject }))
+      if (!Array.isArray(list)) throw invalidOption(field, 'expected an array')
     if (typeof useFactory !== 'function') throw invalidOption('useFactory', 'expected a function')
     const start = checkBoolean('start', options.start) ?? true
     const token = mersalToken(name)

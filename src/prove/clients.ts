@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { packageName } from '../lib/text.ts'
 
 type Rows = readonly Readonly<Record<string, unknown>>[]
 
@@ -33,7 +34,9 @@ export function packageOf(name: string, file: string): string | undefined {
 async function load(name: string, file: string): Promise<unknown> {
   const path = packageOf(name, file)
   if (path === undefined)
-    throw new Error(`the package '${name}' is not installed here: npm install ${name}`)
+    throw new Error(
+      `the package '${packageName(name)}' is not installed here: npm install ${packageName(name)}`,
+    )
   const loaded = (await import(pathToFileURL(path).href)) as { readonly default?: unknown }
   return loaded.default ?? loaded
 }

@@ -1,3 +1,4 @@
+import { checkNumber, checkOptions } from '../core/options.ts'
 import type { Clock } from '../lib/async/clock.ts'
 import { nextTurn } from '../lib/async/turn.ts'
 
@@ -24,7 +25,9 @@ interface Sleeper {
  * default 1 January 2026 UTC.
  */
 export function manualClock(options: { readonly startAt?: number } = {}): ManualClock {
-  const startAt = options.startAt ?? Date.UTC(2026, 0, 1)
+  checkOptions('manualClock()', options, ['startAt'])
+  const year2026 = { default: Date.UTC(2026, 0, 1), min: 0, max: 8.64e15, integer: false }
+  const startAt = checkNumber('manualClock().startAt', options.startAt, year2026)
   const sleepers: Sleeper[] = []
   let elapsed = 0
   let tail: Promise<void> = Promise.resolve()

@@ -23,5 +23,9 @@ export function document<State = unknown>(
     const text = "document name: expected 1 to 100 letters, digits, '.', '_' or '-'"
     throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field: 'name' } })
   }
+  if (schema !== undefined && typeof schema?.['~standard']?.validate !== 'function') {
+    const text = `document('${name}').schema: expected a Standard Schema, an object with '~standard'.validate`
+    throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field: 'schema' } })
+  }
   return Object.freeze({ kind: 'document', name, ...(schema === undefined ? {} : { schema }) })
 }

@@ -1,8 +1,9 @@
 import type { DocumentStorage } from '../../core/records/documents.ts'
-import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
+import { isName, isQueueName, queueNameRule } from '../../core/messages/validation.ts'
 import {
   checkLogger,
   checkBackoff,
+  checkNamed,
   checkNumber,
   checkOptions,
   checkShape,
@@ -13,6 +14,7 @@ import type { Logger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
 import type { Backoff } from '../../lib/async/backoff.ts'
 import { systemClock, systemRandom } from '../../lib/async/clock.ts'
+import { printable } from '../../lib/text.ts'
 import { checkRetries, type RefusalOptions } from '../../outbox/type-retries.ts'
 import type { RoutingFacts } from '../send/routing.ts'
 import { DocumentRelay } from './relay.ts'
@@ -130,7 +132,13 @@ function routingOf(
   routes: DocumentsOptions['routes'],
   transports: RoutingFacts['transports'],
 ): RoutingFacts {
-  if (routes !== undefined) checkOptions('documents.routes', routes, Object.keys(routes))
+  if (routes !== undefined) checkNamed('documents.routes', routes, 'a queue')
+  for (const [type, queue] of Object.entries(routes ?? {}) as [string, unknown][])
+    if (!isName(type) || !isQueueName(queue))
+      throw invalidOption(
+        `documents.routes['${printable(type)}']`,
+        `expected the name of a queue under that of a command: ${queueNameRule}`,
+      )
   const entries = Object.entries(routes ?? {}).map(
     ([type, queue]) => [type, { queue, transport: undefined }] as const,
   )

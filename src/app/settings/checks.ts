@@ -1,4 +1,4 @@
-import { checkOptions, checkShape, invalidOption } from '../../core/options.ts'
+import { checkNamed, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
 import type { Step } from '../../core/pipeline.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, isQueueName, nameRule, queueNameRule } from '../../core/messages/validation.ts'
@@ -14,7 +14,7 @@ export function checkRoutes(
 ): ReadonlyMap<string, RouteEntry> {
   const checked = new Map<string, RouteEntry>()
   if (routes === undefined) return checked
-  checkOptions('routes', routes, Object.keys(routes))
+  checkNamed('routes', routes, 'a route')
   for (const [type, route] of Object.entries(routes)) {
     const field = `routes['${printable(type)}']`
     if (!isName(type))

@@ -55,7 +55,8 @@ function trackerOf<Tx>(options: MersalOptions<Tx>): MessageTracker<Tx> | undefin
   const { idempotency, store, unitOfWork } = options
   if (idempotency !== undefined)
     checkOptions('idempotency', idempotency, ['tracker', 'onDuplicate', 'retentionMs'])
-  const tracker = idempotency?.tracker ?? store?.tracker
+  const given = idempotency?.tracker
+  const tracker = given === undefined ? store?.tracker : given
   if (tracker === undefined) {
     if (idempotency !== undefined)
       throw invalidOption('idempotency', 'needs idempotency.tracker, or a store')

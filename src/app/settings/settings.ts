@@ -1,13 +1,14 @@
 import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
 import {
+  checkClock,
   checkLogger,
   checkNumber,
   checkOptions,
-  checkShape,
+  checkRandom,
   invalidOption,
 } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import { type Clock, type Random, systemClock, systemRandom } from '../../lib/async/clock.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
 import type { LifecycleHook, MersalOptions } from '../types.ts'
 import { checkHooks } from './checks.ts'
 import { type DatabaseSettings, databaseSettings } from './database.ts'
@@ -92,12 +93,9 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
 }
 
 function toolsOf<Tx>({ logger, clock, random }: MersalOptions<Tx>): Tools {
-  if (clock !== undefined) checkShape('clock', clock, ['now', 'monotonic', 'sleep'])
-  if (random !== undefined && typeof random !== 'function')
-    throw invalidOption('random', 'expected a function')
   return {
     logger: checkLogger('logger', logger),
-    clock: clock ?? systemClock,
-    random: random ?? systemRandom,
+    clock: checkClock('clock', clock),
+    random: checkRandom('random', random),
   }
 }

@@ -36,7 +36,7 @@ export class Transactions<Tx> {
 
   /** As `Mersal.transaction`. */
   run<Result>(work: Work<Tx, Result>, options: TransactionOptions): Promise<Result> {
-    const { join } = options
+    const { join } = Object(options) as TransactionOptions
     if (join === undefined || join === false || this.#ports.runUnit === undefined)
       return this.#runNew(work, options)
     try {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { packageName } from '../../lib/text.ts'
 import { CommandError } from '../exit.ts'
 import { distrust } from './trusted-file.ts'
 
@@ -19,7 +20,7 @@ export function findPackage(
   } catch {
     return undefined
   }
-  return { file, version: versionOf(name, file) }
+  return { file, version: versionOf(packageName(name), file) }
 }
 
 /** Some packages do not export their package.json, so it is looked for above the file. */
@@ -40,7 +41,9 @@ export async function loadPackage(
 ): Promise<Readonly<Record<string, unknown>>> {
   const found = findPackage(name, cwd)
   if (found === undefined)
-    throw new CommandError(`the package '${name}' is not installed here: npm install ${name}`)
+    throw new CommandError(
+      `the package '${packageName(name)}' is not installed here: npm install ${packageName(name)}`,
+    )
   const doubt = distrust(found.file)
   if (doubt !== undefined)
     throw new CommandError(

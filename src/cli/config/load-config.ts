@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -8,6 +8,7 @@ import { type CheckedConfig, checkConfig, type ConfigSource } from './config.ts'
 import { configOfEnv, envHasStore } from './env-config.ts'
 import { CommandError } from '../exit.ts'
 import { oneLine } from '../../lib/one-line.ts'
+import { withoutSecrets } from '../../lib/secrets.ts'
 import { distrust } from './trusted-file.ts'
 
 /** The configuration of this call, and what is made of it. */
@@ -72,6 +73,7 @@ export async function loadConfig({ path, cwd, env, hide }: LoadOptions): Promise
     return { ...checkConfig(await configOfEnv(env, cwd)), source: 'the environment' }
   }
   if (!existsSync(file)) throw new CommandError(`there is no file ${file}`)
+  if (!statSync(file).isFile()) throw new CommandError(`${file} is no file: name the configuration`)
   // A file that was named is trusted.
   const doubt = path === undefined ? distrust(file) : undefined
   if (doubt !== undefined)
@@ -87,7 +89,7 @@ export async function loadConfig({ path, cwd, env, hide }: LoadOptions): Promise
 async function configIn(file: string): Promise<unknown> {
   let loaded: { readonly default?: ConfigSource }
   try {
-    loaded = (await import(pathToFileURL(file).href)) as { readonly default?: ConfigSource }
+    loaded = (await inTime(import(pathToFileURL(file).href))) as { readonly default?: ConfigSource }
   } catch (thrown) {
     throw new CommandError(`${file} cannot be loaded: ${explain(toError(thrown))}`)
   }
@@ -96,15 +98,30 @@ async function configIn(file: string): Promise<unknown> {
       `${file} has no default export; write: export default defineConfig({ … })`,
     )
   try {
-    return typeof loaded.default === 'function' ? await loaded.default() : loaded.default
+    return typeof loaded.default === 'function' ? await inTime(loaded.default()) : loaded.default
   } catch (thrown) {
     throw new CommandError(`the function in ${file} failed: ${explain(toError(thrown))}`)
   }
 }
 
+/** A configuration may wait for a secret, but not for ever. */
+const LONGEST_LOAD_MS = 30_000
+
+/** Without a timer Node ends silently, with code 13, when nothing but a promise is left. */
+async function inTime<Result>(loading: Result | Promise<Result>): Promise<Result> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const text = `it waits for something that has not come within ${LONGEST_LOAD_MS / 1000} s`
+  const timer = setTimeout(() => reject(new Error(text)), LONGEST_LOAD_MS)
+  try {
+    return await Promise.race([loading, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 function explain(error: Error): string {
   const { code } = error as { code?: unknown }
-  const text = oneLine(error.message.split('\n')[0] ?? '')
+  const text = oneLine(withoutSecrets(error.message.split('\n')[0] ?? ''))
   if (code === 'ERR_MODULE_NOT_FOUND' && /'mersal/.test(text))
     return `${text}; install the package next to it: npm install mersal`
   if (code === 'ERR_MODULE_NOT_FOUND') return `${text}; install what it imports`

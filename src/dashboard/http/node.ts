@@ -40,6 +40,9 @@ export function toRequest(ask: NodeAsk, given: unknown): Request {
   const address = `http://${host}${originalUrl}`
   if (!/^[\w.:[\]-]+$/.test(host) || !originalUrl.startsWith('/') || !URL.canParse(address))
     throw problem(400, 'bad-request', 'The request has no proper address.')
+  // A request of the web cannot have these.
+  if (/^(?:trace|track|connect)$/i.test(method))
+    throw problem(405, 'wrong-method', 'This is not how it is called.')
   const pairs = Object.entries(headers).flatMap(([name, value]): [string, string][] =>
     value === undefined || name.startsWith(':')
       ? []

@@ -1,5 +1,6 @@
 import { mainTransport } from '../../core/messages/message.ts'
 import {
+  checkNamed,
   checkOptions,
   checkShape,
   checkTransports,
@@ -77,7 +78,7 @@ export function servedStores<Kind extends RelayStore>(
   shared: SharedOptions,
   where: string,
 ): ServedStore<Kind>[] {
-  checkOptions(`${where}.stores`, stores, Object.keys(stores))
+  checkNamed(`${where}.stores`, stores, 'a store')
   const common: Common = {
     transports: checkTransports(`${where}.`, shared),
     relay: shared.relay,

@@ -1,4 +1,10 @@
-import { checkOptions, checkShape, invalidOption } from '../../core/options.ts'
+import {
+  checkClock,
+  checkOptions,
+  checkRandom,
+  checkShape,
+  invalidOption,
+} from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../../lib/async/clock.ts'
 import { shareCapacity } from '../limits/capacity.ts'
@@ -58,6 +64,8 @@ export function createRelays(options: RelaysOptions): Relays {
   checkOptions('relays', options, known)
   if (options.logger !== undefined)
     checkShape('relays.logger', options.logger, ['debug', 'info', 'warn', 'error'])
+  checkClock('relays.clock', options.clock)
+  checkRandom('relays.random', options.random)
   const { name } = options as { readonly name?: unknown }
   if (name !== undefined && (typeof name !== 'string' || name === ''))
     throw invalidOption('relays.name', 'expected a text')

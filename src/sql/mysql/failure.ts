@@ -61,7 +61,7 @@ function isRefused(number: number | undefined): boolean {
 function missing(database: string, cause: unknown): MersalError {
   return new MersalError(
     'MERSAL_SCHEMA_MISSING',
-    `mysql: the tables of mersal are not in database '${database}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'`,
+    `mysql: the tables of mersal are not in database '${database}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'. If that finds nothing to do, somebody has dropped one of them: restore it from a backup`,
     { cause, details: { schema: database, refused: true } },
   )
 }

@@ -56,7 +56,7 @@ const MISSING = new Set(['3F000', '42P01', '42883', '42703'])
 function missing(schema: string, cause: unknown): MersalError {
   return new MersalError(
     'MERSAL_SCHEMA_MISSING',
-    `postgres: the tables of mersal are not in schema '${schema}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'`,
+    `postgres: the tables of mersal are not in schema '${schema}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'. If that finds nothing to do, somebody has dropped one of them: restore it from a backup`,
     { cause, details: { schema, refused: true } },
   )
 }

@@ -1,6 +1,13 @@
 import type { Session } from '../session.ts'
 import { lendDrizzle } from './lent/drizzle.ts'
-import { hasMethod, notATransaction, rowsOf, splitPlaceholders, units } from './handles.ts'
+import {
+  checkLibrary,
+  hasMethod,
+  notATransaction,
+  rowsOf,
+  splitPlaceholders,
+  units,
+} from './handles.ts'
 import { whileHeld } from './postgres-js-hold.ts'
 
 /** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */
@@ -22,8 +29,11 @@ export interface DrizzleSql {
  */
 export function drizzle<Tx extends DrizzleTransaction>(
   db: { transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> },
-  { sql }: { readonly sql: DrizzleSql },
+  options: { readonly sql: DrizzleSql },
 ): Session<Tx> {
+  checkLibrary('drizzle()', db, ['transaction'], 'the database of Drizzle')
+  const { sql } = Object(options) as typeof options
+  checkLibrary('drizzle().sql', sql, ['raw', 'param', 'join'], "{ sql } of 'drizzle-orm'")
   const executor: Session<Tx>['executor'] = (tx) => {
     if (!hasMethod(tx, 'rollback') || !hasMethod(tx, 'execute')) {
       throw notATransaction(

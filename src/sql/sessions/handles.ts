@@ -1,5 +1,6 @@
 import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors/errors.ts'
+import { invalidOption } from '../../core/options.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Opening, Session, SqlValue } from '../session.ts'
 import type { End, Lent } from './lent/lent.ts'
@@ -12,6 +13,22 @@ export function notATransaction(library: string, how: string): MersalError {
     `${library}: this is no open transaction; ${how}`,
     { details: { library } },
   )
+}
+
+/**
+ * Throws `MERSAL_INVALID_OPTIONS` unless what was given to a session has these methods. `how`: what
+ * to give.
+ */
+export function checkLibrary(
+  call: string,
+  given: unknown,
+  methods: readonly string[],
+  how: string,
+): void {
+  const found = Object(given) as Readonly<Record<string, unknown>>
+  const missing = methods.find((method) => typeof found[method] !== 'function')
+  if (missing !== undefined)
+    throw invalidOption(call, `give it ${how}; what it got has no method '${missing}'`)
 }
 
 /** True for an object whose member of this name is a function. */

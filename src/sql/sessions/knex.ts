@@ -2,6 +2,7 @@ import type { Session } from '../session.ts'
 import type { Dialect } from '../units/statement-scan.ts'
 import { type Lent, lendBoth, lendChecked, lendWithout } from './lent/lent.ts'
 import {
+  checkLibrary,
   isFunction,
   notATransaction,
   rowsOf,
@@ -26,6 +27,7 @@ interface Inside {
 export function knex<Tx extends KnexTransaction>(db: {
   transaction<Result>(work: (trx: Tx) => Promise<Result>): Promise<Result>
 }): Session<Tx> {
+  checkLibrary('knex()', db, ['transaction'], 'what knex(config) returned')
   const executor: Session<Tx>['executor'] = (trx) => {
     if (!isFunction(trx) || trx.isTransaction !== true || trx.isCompleted()) {
       throw notATransaction('knex', 'give the `trx` of knex.transaction() while it is open')

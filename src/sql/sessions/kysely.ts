@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { notATransaction, rowsOf, units } from './handles.ts'
+import { checkLibrary, notATransaction, rowsOf, units } from './handles.ts'
 import { lendKysely } from './lent/kysely.ts'
 
 /** The part of Kysely's `Transaction` that is used. */
@@ -21,6 +21,7 @@ interface Queries {
 export function kysely<Tx extends KyselyTransaction>(db: {
   transaction(): { execute<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> }
 }): Session<Tx> {
+  checkLibrary('kysely()', db, ['transaction'], 'the instance of Kysely')
   const refused = (cause?: unknown): Error => {
     const error = notATransaction(
       'kysely',

@@ -1,6 +1,7 @@
 import type { Session } from '../session.ts'
 import { lendMikroOrm } from './lent/mikro-orm.ts'
 import {
+  checkLibrary,
   hasMethod,
   notATransaction,
   rowsOf,
@@ -32,6 +33,7 @@ interface Connection {
 export function mikroOrm<Tx extends MikroOrmManager>(em: {
   fork(): { transactional<Result>(work: (em: Tx) => Promise<Result>): Promise<Result> }
 }): Session<Tx> {
+  checkLibrary('mikroOrm()', em, ['fork'], 'orm.em')
   const executor: Session<Tx>['executor'] = (manager) => {
     if (!hasMethod(manager, 'isInTransaction') || !manager.isInTransaction()) {
       throw notATransaction(

@@ -1,6 +1,6 @@
 import type { Session } from '../session.ts'
 import { type Lent, lendChecked, withoutForGood } from './lent/lent.ts'
-import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { checkLibrary, hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `db.transaction` of PGlite hands to its callback. The root has no `rollback`. */
 export interface PgliteTransaction {
@@ -17,6 +17,7 @@ export interface PgliteTransaction {
 export function pglite<Tx extends PgliteTransaction>(db: {
   transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>
 }): Session<Tx> {
+  checkLibrary('pglite()', db, ['transaction'], 'the database of PGlite')
   const executor: Session<Tx>['executor'] = (tx) => {
     if (!hasMethod(tx, 'query') || !hasMethod(tx, 'rollback') || tx.closed) {
       throw notATransaction(

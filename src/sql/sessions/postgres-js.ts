@@ -1,6 +1,6 @@
 import type { Session } from '../session.ts'
 import { lendPostgresJs } from './lent/postgres-js.ts'
-import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { checkLibrary, isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 import { whileHeld } from './postgres-js-hold.ts'
 
 /** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */
@@ -15,6 +15,7 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
   /** Of its forms, TypeScript looks at the last one. */
   begin(options: string, work: (tx: Tx) => unknown): Promise<unknown>
 }): Session<Tx> {
+  checkLibrary('postgresJs()', sql, ['begin'], 'the sql of postgres.js')
   const begin = sql.begin.bind(sql) as unknown as (
     work: (tx: Tx) => Promise<unknown>,
   ) => Promise<unknown>

@@ -1,7 +1,8 @@
+import { checkNumber, checkOptions } from '../../core/options.ts'
 import type { Session } from '../session.ts'
 import type { Dialect } from '../units/statement-scan.ts'
 import { type Gate, type Lent, checked, gate, textOf } from './lent/lent.ts'
-import { hasMethod, notATransaction, rowsOf, units } from './handles.ts'
+import { checkLibrary, hasMethod, notATransaction, rowsOf, units } from './handles.ts'
 
 /** What Prisma's interactive `$transaction` hands to its callback. Only the root has `$connect`. */
 export interface PrismaTransaction {
@@ -29,6 +30,11 @@ export function prisma<Tx extends PrismaTransaction>(
   },
   options: { readonly maxWait?: number; readonly timeout?: number } = {},
 ): Session<Tx> {
+  checkLibrary('prisma()', client, ['$transaction'], 'the client of Prisma')
+  checkOptions('prisma()', options, ['maxWait', 'timeout'])
+  const ms = { default: 0, min: 0, max: 86_400_000 }
+  checkNumber('prisma().maxWait', options.maxWait, ms)
+  checkNumber('prisma().timeout', options.timeout, ms)
   const refused = (cause?: unknown): Error => {
     const error = notATransaction(
       'prisma',

@@ -1,6 +1,6 @@
 import type { Session } from '../session.ts'
 import { type Gate, type Lent, checked, gate, lendBoth, lendWithout } from './lent/lent.ts'
-import { notATransaction, unitOfWork, withBuffers } from './handles.ts'
+import { checkLibrary, notATransaction, unitOfWork, withBuffers } from './handles.ts'
 
 /** What `sequelize.transaction` of Sequelize 6 hands to its callback. */
 export interface SequelizeTransaction {
@@ -14,6 +14,7 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
   transaction(): Promise<Tx>
   query(text: string, options: never): Promise<unknown>
 }): Session<Tx> {
+  checkLibrary('sequelize()', instance, ['transaction', 'query'], 'the instance of Sequelize')
   const open = instance.transaction.bind(instance) as unknown as <Result>(
     work: (transaction: Tx) => Promise<Result>,
   ) => Promise<Result>

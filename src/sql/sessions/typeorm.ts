@@ -1,6 +1,6 @@
 import type { Session } from '../session.ts'
 import { lendTypeorm } from './lent/typeorm.ts'
-import { notATransaction, rowsOf, units, withBuffers } from './handles.ts'
+import { checkLibrary, notATransaction, rowsOf, units, withBuffers } from './handles.ts'
 
 /**
  * The part of TypeORM's `EntityManager` that is used. Only the manager of a transaction has an
@@ -17,6 +17,7 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
   readonly manager: Tx
   transaction(work: (manager: Tx) => Promise<unknown>): Promise<unknown>
 }): Session<Tx> {
+  checkLibrary('typeorm()', dataSource, ['transaction'], 'the DataSource')
   const open = dataSource.transaction.bind(dataSource) as <Result>(
     work: (manager: Tx) => Promise<Result>,
   ) => Promise<Result>

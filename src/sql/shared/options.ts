@@ -1,6 +1,14 @@
-import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
+import {
+  checkChoice,
+  checkClock,
+  checkNumber,
+  checkOptions,
+  checkRandom,
+  checkShape,
+} from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
-import { type Clock, type Random, systemClock } from '../../lib/async/clock.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
+import { checkIdentifier } from '../identifiers.ts'
 import type { MigrateMode } from './migrations.ts'
 
 /** What every store and every queue on a database can be told. */
@@ -15,10 +23,32 @@ type Given = { readonly [Name in keyof DatabaseSettings]?: DatabaseSettings[Name
 
 /** Fills in the defaults. `where`: begins the names in errors. Throws `MERSAL_INVALID_OPTIONS`. */
 export function databaseSettings(where: string, given: Given): DatabaseSettings {
-  const { migrate, logger = stderrLogger, clock = systemClock, random = Math.random } = given
+  const { migrate, logger = stderrLogger } = given
   checkShape(`${where}.logger`, logger, ['debug', 'info', 'warn', 'error'])
   const modes = ['auto', 'check', 'off'] as const
-  return { migrate: checkChoice(`${where}.migrate`, migrate, modes, 'auto'), logger, clock, random }
+  return {
+    migrate: checkChoice(`${where}.migrate`, migrate, modes, 'auto'),
+    logger,
+    clock: checkClock(`${where}.clock`, given.clock),
+    random: checkRandom(`${where}.random`, given.random),
+  }
+}
+
+/**
+ * What those who run migrations by themselves say: the schema, and the version that is there.
+ * `preset`: the schema unless one is given. Throws `MERSAL_INVALID_OPTIONS`.
+ */
+export function checkMigrationSql(
+  call: string,
+  options: { readonly schema?: string; readonly from?: number },
+  preset?: string,
+): { readonly schema: string; readonly from: number } {
+  checkOptions(call, options, ['schema', 'from'])
+  const { schema = preset, from } = options
+  return {
+    schema: checkIdentifier(`${call}.schema`, schema),
+    from: checkNumber(`${call}.from`, from, { default: 0, min: 0, max: Number.MAX_SAFE_INTEGER }),
+  }
 }
 
 const TEN_YEARS_MS = 3660 * 86_400_000

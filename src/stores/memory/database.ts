@@ -1,7 +1,7 @@
-import { checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
+import { checkClock, checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
 import type { Pause } from '../../core/operations.ts'
 import type { SagaRecord } from '../../core/records/sagas.ts'
-import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
 import { BusinessData } from './unit/business-data.ts'
 import type { DeadRows } from './dead-letters.ts'
@@ -98,7 +98,7 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
   const lockWaitMs = checkNumber('memoryDatabase.lockWaitMs', options.lockWaitMs, wait)
   if (options.pause !== undefined && typeof options.pause !== 'function')
     throw invalidOption('memoryDatabase.pause', 'expected a function')
-  const clock = options.clock ?? systemClock
+  const clock = checkClock('memoryDatabase.clock', options.clock)
   const database: MemoryDatabase = { name: 'memory' }
   states.set(database, {
     clock,

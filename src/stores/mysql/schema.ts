@@ -1,4 +1,4 @@
-import { checkIdentifier } from '../../sql/identifiers.ts'
+import { checkMigrationSql } from '../../sql/shared/options.ts'
 import { migrationSql, type MysqlStep, type MysqlTables } from '../../sql/mysql/migrate.ts'
 import { type Tables, tablesIn } from '../../sql/mysql/names.ts'
 import { quoteText } from '../../sql/shared/migrations.ts'
@@ -181,5 +181,6 @@ export function mysqlMigrationSql(options: {
   readonly schema: string
   readonly from?: number
 }): string {
-  return migrationSql(storeTables(checkIdentifier('schema', options.schema)), options.from ?? 0)
+  const { schema, from } = checkMigrationSql('mysqlMigrationSql()', options)
+  return migrationSql(storeTables(schema), from)
 }

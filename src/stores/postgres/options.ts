@@ -5,6 +5,7 @@ import {
   checkNumber,
   checkOptions,
   checkShape,
+  invalidOption,
 } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
@@ -116,6 +117,9 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
   }
   if (given.connections !== undefined) {
     checkShape('postgres.connections', given.connections, ['join'])
+    // An array can be joined too.
+    if (typeof given.connections.most !== 'number')
+      throw invalidOption('postgres.connections', 'expected what connectionBudget() has made')
     if (given.relayPool !== undefined) {
       throw new MersalError(
         'MERSAL_INVALID_OPTIONS',
@@ -130,7 +134,10 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
   const { isolation } = given
   return {
     ...databaseSettings('postgres', given),
-    schema: checkIdentifier('postgres.schema', given.schema ?? 'mersal'),
+    schema: checkIdentifier(
+      'postgres.schema',
+      given.schema === undefined ? 'mersal' : given.schema,
+    ),
     keepSentMs: checkKeepSentMs('postgres', given.keepSentMs),
     vacuumRows: checkNumber('postgres.vacuumRows', given.vacuumRows, {
       default: 20_000,

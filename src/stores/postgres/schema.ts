@@ -1,4 +1,5 @@
-import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
+import { quoteIdentifier } from '../../sql/identifiers.ts'
+import { checkMigrationSql } from '../../sql/shared/options.ts'
 import { migrationSql, type PostgresStep, type PostgresTables } from '../../sql/postgres/migrate.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
 import { attempts } from './steps/attempts.ts'
@@ -123,13 +124,11 @@ export function storeTables(schema: string): PostgresTables {
 
 /**
  * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
- * version that is already there.
+ * version that is already there. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function postgresMigrationSql(
   options: { readonly schema?: string; readonly from?: number } = {},
 ): string {
-  return migrationSql(
-    storeTables(checkIdentifier('schema', options.schema ?? 'mersal')),
-    options.from ?? 0,
-  )
+  const { schema, from } = checkMigrationSql('postgresMigrationSql()', options, 'mersal')
+  return migrationSql(storeTables(schema), from)
 }

@@ -144,6 +144,9 @@ function checkSasl(given: KafkaSasl | undefined): KafkaSasl | undefined {
   const { mechanism } = given
   if (!mechanisms.includes(mechanism))
     throw invalid('sasl.mechanism', `expected one of ${mechanisms.join(', ')}`)
+  const foreign = mechanism === 'OAUTHBEARER' ? ['username', 'password'] : ['token']
+  for (const name of foreign)
+    if (name in given) throw invalid(`sasl.${name}`, `is of no use with ${mechanism}: leave it out`)
   if (given.mechanism === 'OAUTHBEARER') {
     if (typeof given.token !== 'function' && (typeof given.token !== 'string' || !given.token))
       throw invalid('sasl.token', 'expected a token, or a function that returns one')

@@ -1,8 +1,8 @@
-import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
+import { checkChoice, checkClock, checkNumber, checkOptions } from '../../core/options.ts'
 import type { QueueOverview } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
-import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import { confirmed, sizeOf, tooLarge, unroutable } from '../shared/outcomes.ts'
 import { type MemoryDeadLetters, memoryDeadLetters } from './dead-letters.ts'
 import { MemoryQueue } from './queue.ts'
@@ -33,7 +33,7 @@ export interface NetworkState {
 
 export function makeNetwork(options: MemoryNetworkOptions): NetworkState {
   checkOptions('memoryNetwork', options, ['maxMessageBytes', 'eventsWithoutSubscribers', 'clock'])
-  const clock = options.clock ?? systemClock
+  const clock = checkClock('memoryNetwork.clock', options.clock)
   const most = { default: 16 * 1024 * 1024, min: 1, max: Number.MAX_SAFE_INTEGER }
   return {
     maxMessageBytes: checkNumber('memoryNetwork.maxMessageBytes', options.maxMessageBytes, most),

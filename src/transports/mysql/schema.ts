@@ -1,4 +1,4 @@
-import { checkIdentifier } from '../../sql/identifiers.ts'
+import { checkMigrationSql } from '../../sql/shared/options.ts'
 import { keyLockTable } from '../../sql/mysql/key-slots.ts'
 import { migrationSql, type MysqlTables } from '../../sql/mysql/migrate.ts'
 import { ascii, END } from '../../sql/mysql/columns.ts'
@@ -78,5 +78,6 @@ export function mysqlQueueMigrationSql(options: {
   readonly schema: string
   readonly from?: number
 }): string {
-  return migrationSql(queueTables(checkIdentifier('schema', options.schema)), options.from ?? 0)
+  const { schema, from } = checkMigrationSql('mysqlQueueMigrationSql()', options)
+  return migrationSql(queueTables(schema), from)
 }

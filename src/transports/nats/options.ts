@@ -1,7 +1,7 @@
 import type { MersalError } from '../../core/errors/errors.ts'
-import { checkNumber, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
+import { checkBoolean, checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import { type BrokerSettings, brokerSettings } from '../shared/settings.ts'
+import { type BrokerSettings, brokerSettings, checkTlsTexts } from '../shared/settings.ts'
 import { type Address, parseAddress } from './connection/address.ts'
 
 /**
@@ -143,12 +143,32 @@ export function invalid(field: string, text: string): MersalError {
 function checkSource({ url, connect, tls }: NatsOptions): NatsSettings['source'] {
   if ((url === undefined) === (connect === undefined))
     throw invalid('url', "give either 'url' or 'connect'")
-  if (tls !== undefined) checkShape('nats.tls', tls, [])
-  if (connect === undefined) return { address: parseAddress(url), tls }
+  if (connect === undefined) return { address: parseAddress(url), tls: checkTls(tls) }
   if (typeof connect !== 'function')
     throw invalid('connect', 'expected a function that opens a connection to NATS')
+  if (tls !== undefined)
+    throw invalid('tls', "goes with 'url': your 'connect' makes the connection")
   return { connect }
 }
+
+function checkTls(given: NatsTls | undefined): NatsTls | undefined {
+  if (given === undefined) return undefined
+  checkOptions('nats.tls', given, namesOfTls)
+  const { handshakeFirst, ...texts } = given
+  checkBoolean('nats.tls.handshakeFirst', handshakeFirst)
+  checkTlsTexts('nats.tls', texts)
+  return given
+}
+
+const namesOfTls = [
+  'ca',
+  'caFile',
+  'cert',
+  'certFile',
+  'key',
+  'keyFile',
+  'handshakeFirst',
+] satisfies (keyof NatsTls)[]
 
 function checkPrefix(given: unknown = 'mersal'): string {
   if (typeof given !== 'string' || !/^[A-Za-z0-9_-]{1,32}$/.test(given))

@@ -104,7 +104,10 @@ export function postgresQueueSettings(given: PostgresQueueOptions): PostgresQueu
     ...databaseSettings(where, given),
     pool: given.pool,
     queuePool: given.queuePool,
-    schema: checkIdentifier(`${where}.schema`, given.schema ?? 'mersal'),
+    schema: checkIdentifier(
+      `${where}.schema`,
+      given.schema === undefined ? 'mersal' : given.schema,
+    ),
     heartbeatMs: checkNumber(`${where}.heartbeatMs`, given.heartbeatMs, {
       default: 5000,
       min: 100,

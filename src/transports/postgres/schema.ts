@@ -1,4 +1,5 @@
-import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
+import { quoteIdentifier } from '../../sql/identifiers.ts'
+import { checkMigrationSql } from '../../sql/shared/options.ts'
 import { lockClass, lockNumber } from '../../sql/postgres/locks.ts'
 import { migrationSql, type PostgresTables } from '../../sql/postgres/migrate.ts'
 
@@ -198,13 +199,11 @@ export function queueTables(schema: string): PostgresTables {
 
 /**
  * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
- * version that is already there.
+ * version that is already there. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function postgresQueueMigrationSql(
   options: { readonly schema?: string; readonly from?: number } = {},
 ): string {
-  return migrationSql(
-    queueTables(checkIdentifier('schema', options.schema ?? 'mersal')),
-    options.from ?? 0,
-  )
+  const { schema, from } = checkMigrationSql('postgresQueueMigrationSql()', options, 'mersal')
+  return migrationSql(queueTables(schema), from)
 }

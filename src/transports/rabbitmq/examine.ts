@@ -1,6 +1,7 @@
 import type { Channel } from 'amqplib'
 import type { Finding } from '../../core/operations.ts'
-import { type Describe, replyCode } from './connection/address.ts'
+import type { Describe } from '../shared/describe.ts'
+import { replyCode } from './connection/address.ts'
 import { type RabbitLink, withChannel } from './connection/client.ts'
 import type { RabbitSettings } from './options.ts'
 import { deadQueueOf } from './topology/topology.ts'

@@ -1,7 +1,13 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { ChannelModel, Options } from 'amqplib'
 import { MersalError } from '../../core/errors/errors.ts'
-import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import {
+  checkChoice,
+  checkNamed,
+  checkNumber,
+  checkOptions,
+  checkShape,
+} from '../../core/options.ts'
 import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
 import { parseAddress } from './connection/address.ts'
@@ -139,13 +145,21 @@ function invalid(field: string, text: string): MersalError {
   })
 }
 
-function checkSource({ url, connect, tls = {} }: RabbitOptions): RabbitSettings['source'] {
+function checkSource({ url, connect, tls }: RabbitOptions): RabbitSettings['source'] {
   if ((url === undefined) === (connect === undefined))
     throw invalid('url', "give either 'url' or 'connect'")
-  checkShape('rabbitmq.tls', tls, [])
-  if (connect === undefined) return { address: parseAddress(url), tls }
+  if (tls !== undefined) checkNamed('rabbitmq.tls', tls, 'the options of node:tls')
+  if (connect === undefined) {
+    const address = parseAddress(url)
+    // amqplib would leave them out, and everything would travel in the clear.
+    if (tls !== undefined && address.protocol !== 'amqps')
+      throw invalid('tls', "needs a URL that begins with 'amqps://'")
+    return { address, tls: tls ?? {} }
+  }
   if (typeof connect !== 'function')
     throw invalid('connect', 'expected a function that opens a connection with amqplib')
+  if (tls !== undefined)
+    throw invalid('tls', "goes with 'url': your 'connect' makes the connection")
   return { connect }
 }
 

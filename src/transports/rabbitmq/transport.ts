@@ -10,7 +10,8 @@ import type {
   Transport,
   TransportFeatures,
 } from '../../core/transport.ts'
-import { type Describe, describer } from './connection/address.ts'
+import type { Describe } from '../shared/describe.ts'
+import { describer } from './connection/address.ts'
 import { Bundler } from './bundles/bundler.ts'
 import { Consumer, type ConsumerParts } from './consume/consumer.ts'
 import { Mover } from './consume/mover.ts'

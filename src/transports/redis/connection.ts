@@ -4,6 +4,7 @@ import { invalidOption } from '../../core/options.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { type Argument, encoded, runScript, type Script } from '../../lib/redis-script.ts'
 import type { Describe } from '../shared/describe.ts'
+import { checkConnected } from '../shared/settings.ts'
 import type { BrokerClient, Link } from '../shared/link.ts'
 import { unavailable } from '../shared/outcomes.ts'
 import { within } from '../shared/within.ts'
@@ -129,16 +130,20 @@ async function masterOf(address: Address, settings: RedisSettings): Promise<Addr
   throw last
 }
 
+/** What tells it from the clients of other packages. */
+const METHODS = ['on', 'connect', 'destroy', 'sendCommand']
+
 async function givenClient(connect: () => Promise<unknown>, ms: number): Promise<Client> {
   const connecting = connect() as Promise<Client>
   try {
     const client = await within(systemClock, ms, "'connect'", connecting)
+    checkConnected('redis.connect', client, METHODS, 'a client of @redis/client')
     client.on('error', () => {})
     return client
   } catch (error) {
     // It may come after its time.
     connecting.then(
-      (late) => late.destroy(),
+      (late: Partial<Client> | undefined) => late?.destroy?.(),
       () => {},
     )
     throw error

@@ -3,6 +3,7 @@ import type { Logger } from '../../core/telemetry.ts'
 import { isPrefix, prefixRule } from '../../lib/redis-script.ts'
 import { ambiguousUrl, isAmbiguousUrl } from '../../lib/ambiguous-url.ts'
 import {
+  checkTlsTexts,
   type ConnectionSettings,
   connectionSettings,
   queueOptionNames,
@@ -167,15 +168,7 @@ const textsOfTls = ['ca', 'cert', 'key', 'servername'] as const
 function checkTls(given: RedisTls | undefined): RedisTls | undefined {
   if (given === undefined) return undefined
   checkOptions('redis.tls', given, textsOfTls)
-  for (const name of textsOfTls) {
-    const text: unknown = given[name]
-    if (text !== undefined && (typeof text !== 'string' || text === ''))
-      throw invalidOption(`redis.tls.${name}`, 'expected a text')
-    if (text !== undefined && name !== 'servername' && !text.includes('-----BEGIN '))
-      throw invalidOption(`redis.tls.${name}`, 'expected text in PEM, not the name of a file')
-  }
-  if ((given.cert === undefined) !== (given.key === undefined))
-    throw invalidOption('redis.tls.key', "'cert' and 'key' go together")
+  checkTlsTexts('redis.tls', given)
   return given
 }
 
@@ -193,7 +186,8 @@ function checkSentinels(given: RedisSentinels | undefined): RedisSentinels | und
 }
 
 function isNode(node: unknown): boolean {
-  const [, port] = (typeof node === 'string' && /^\S+:(\d{1,5})$/.exec(node)) || []
+  // User and password have no place in it, since errors name the sentinel.
+  const [, port] = (typeof node === 'string' && /^[^\s@/]+:(\d{1,5})$/.exec(node)) || []
   return port !== undefined && Number(port) > 0 && Number(port) < 65_536
 }
 
@@ -206,7 +200,7 @@ function checkConfirm(given: unknown = 'written'): RedisConfirm {
   return {
     replicas: checkNumber(
       'redis.confirm.replicas',
-      (given as { replicas: number }).replicas,
+      (given as { readonly replicas?: unknown }).replicas ?? Number.NaN,
       bounds,
     ),
   }

@@ -3,6 +3,8 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
+import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
+import { withOwnSockets } from '../../lib/own-sockets.ts'
 import type { Pace } from './pace.ts'
 import { within } from './within.ts'
 
@@ -171,10 +173,15 @@ export class Link<Connection> implements AsyncDisposable {
 
   async #open(): Promise<Connection> {
     const { client, clock, timeoutMs } = this.#options
-    const opening = client.open()
+    const givenUp = new AbortController()
+    const closing = this.#closing.signal
+    using over = linkAbort(closing, givenUp.signal)
+    const opening = withOwnSockets(over.signal, () => client.open())
     try {
-      return await within(clock, timeoutMs + 1000, 'the broker', opening)
+      const unlessClosed = abortable(closing, () => opening)
+      return await within(clock, timeoutMs + 1000, 'the broker', unlessClosed)
     } catch (error) {
+      givenUp.abort(error)
       void opening.then(
         (late) => client.destroy(late),
         () => {},

@@ -119,8 +119,48 @@ export function queueSettings(
   }
 }
 
+/**
+ * Throws `MERSAL_INVALID_OPTIONS` unless what `connect` of the user has returned has these methods.
+ * `what`: what it should be.
+ */
+export function checkConnected(
+  field: string,
+  given: unknown,
+  methods: readonly string[],
+  what: string,
+): void {
+  const found = Object(given) as Readonly<Record<string, unknown>>
+  if (given === undefined || methods.some((method) => typeof found[method] !== 'function'))
+    throw invalidOption(field, `it must return a promise of ${what}, and returned something else`)
+}
+
 /** Throws unless each of these can name a queue or a topic. */
 export function checkNames(names: readonly string[]): void {
   if (!names.every((name) => isName(name)))
     throw invalidOption('queue', `a queue or topic needs a name with ${nameRule}`)
+}
+
+/** What stands in PEM; the same with `File` behind it is the path of such a file. */
+const parts = ['ca', 'cert', 'key'] as const
+
+/**
+ * Throws `MERSAL_INVALID_OPTIONS` unless certificates and names are texts that can be right. The
+ * names of the fields have been checked. No text is shown: it may be a key.
+ */
+export function checkTlsTexts(where: string, given: object): void {
+  const texts = given as Readonly<Record<string, unknown>>
+  for (const [name, text] of Object.entries(texts))
+    if (text !== undefined && (typeof text !== 'string' || text === ''))
+      throw invalidOption(`${where}.${name}`, 'expected a text that is not empty')
+  for (const part of parts) {
+    const text = texts[part]
+    const file = `${part}File`
+    if (typeof text === 'string' && !text.includes('-----BEGIN '))
+      throw invalidOption(`${where}.${part}`, 'expected text in PEM, not the name of a file')
+    if (text !== undefined && texts[file] !== undefined)
+      throw invalidOption(`${where}.${part}`, `give either '${part}' or '${file}'`)
+  }
+  const has = (part: string): boolean => (texts[part] ?? texts[`${part}File`]) !== undefined
+  if (has('cert') !== has('key'))
+    throw invalidOption(`${where}.key`, "'cert' and 'key' go together")
 }

@@ -1,6 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
-import { checkNumber, checkOptions } from '../../../core/options.ts'
-import { type Clock, systemClock } from '../../../lib/async/clock.ts'
+import { checkClock, checkNumber, checkOptions } from '../../../core/options.ts'
+import type { Clock } from '../../../lib/async/clock.ts'
 import { type Slots, slots } from '../../../lib/async/slots.ts'
 
 /**
@@ -111,7 +111,7 @@ export function connectionBudget(options: ConnectionBudgetOptions): ConnectionBu
     min: 0,
     max: most - 4,
   })
-  return new Budget(most, listeners, options.clock ?? systemClock)
+  return new Budget(most, listeners, checkClock('connectionBudget.clock', options.clock))
 }
 
 class Budget implements ConnectionBudget {

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { checkShape } from '../../../core/options.ts'
 import type { PostgresPool, PostgresPoolClient, PostgresResult } from '../client.ts'
 import { oneConnection } from './one-connection.ts'
 
@@ -40,6 +41,7 @@ const LISTEN = /^listen\s+("(?:[^"]|"")+"|\w+)$/i
  * statements cannot be cancelled, so time limits do not hold here.
  */
 export function pglitePool(db: PgliteDatabase): PostgresPool {
+  checkShape('pglitePool()', db, ['transaction', 'query', 'exec', 'listen'])
   const none = new EventEmitter()
   const pool: PostgresPool = {
     direct: true,

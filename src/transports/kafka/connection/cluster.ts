@@ -1,6 +1,7 @@
 import { type API, Connection, findCoordinatorV6, metadataV12 } from '@platformatic/kafka'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
+import { withOwnSockets } from '../../../lib/own-sockets.ts'
 import type { Link } from '../../shared/link.ts'
 import { invalid, type KafkaSettings } from '../options.ts'
 import type { Server } from './address.ts'
@@ -34,7 +35,7 @@ export class Cluster {
   readonly #coordinators = new Map<string, number>()
   #brokers = new Map<number, Server>()
   #control!: Connection
-  #closed = false
+  readonly #closing = new AbortController()
   version = '?'
 
   /** `seen`: topics that were there at some time, over all connections of a transport. */
@@ -42,6 +43,10 @@ export class Cluster {
     this.#settings = settings
     this.#seen = seen
     this.#tls = tlsOf(settings.tls)
+  }
+
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted
   }
 
   /** Connects to the first broker of the list that answers. */
@@ -71,14 +76,14 @@ export class Cluster {
   watch(lost: (problem: unknown) => void): void {
     this.#control.once('close', () => lost(undefined))
     const timer = setInterval(() => {
-      if (this.#closed) clearInterval(timer)
+      if (this.#isClosed) clearInterval(timer)
       else this.topics([], true).catch(lost)
     }, HEARTBEAT_MS)
     timer.unref()
   }
 
   destroy(): void {
-    this.#closed = true
+    this.#closing.abort()
     this.#control?.socket?.destroy()
     for (const opening of this.#open.values())
       opening.then(
@@ -132,7 +137,7 @@ export class Cluster {
     const known = this.#open.get(key)
     if (known !== undefined) return known
     const server = this.#brokers.get(broker)
-    if (server === undefined || this.#closed)
+    if (server === undefined || this.#isClosed)
       return Promise.reject(
         new MersalError('MERSAL_UNAVAILABLE', `broker ${broker} is not there now`),
       )
@@ -199,7 +204,7 @@ export class Cluster {
         const hasMoved = found.some((code) => coordinatorCodes.has(code))
         if (hasMoved || found.length === 0) this.#coordinators.delete(group)
         // Just after a start it reads what it has to know.
-        if (!hasMoved || tries > COORDINATOR_TRIES || this.#closed) throw error
+        if (!hasMoved || tries > COORDINATOR_TRIES || this.#isClosed) throw error
         await systemClock.sleep(COORDINATOR_PAUSE_MS * tries)
       }
     }
@@ -276,12 +281,12 @@ export class Cluster {
     // Whoever waits for an answer is told; nobody else needs to be.
     connection.on('error', () => {})
     try {
-      await connection.connect(host, port)
+      await withOwnSockets(this.#closing.signal, async () => connection.connect(host, port))
     } catch (error) {
       connection.socket?.destroy()
       throw error
     }
-    if (this.#closed) connection.socket.destroy()
+    if (this.#isClosed) connection.socket.destroy()
     return connection
   }
 }

@@ -3,6 +3,7 @@ import { connect as natsConnect, type NatsConnection } from '@nats-io/transport-
 import type { BrokerClient, Link, Live } from '../../shared/link.ts'
 import type { NatsSettings } from '../options.ts'
 import type { Describe } from '../../shared/describe.ts'
+import { checkConnected } from '../../shared/settings.ts'
 import { checkServer, mistakeOf } from './faults.ts'
 
 /** A connection to a server that has JetStream. */
@@ -19,7 +20,13 @@ function opener({
   heartbeatSeconds,
   connectTimeoutMs,
 }: NatsSettings): () => Promise<NatsConnection> {
-  if ('connect' in source) return async () => (await source.connect()) as NatsConnection
+  if ('connect' in source)
+    return async () => {
+      const client = await source.connect()
+      const what = 'a connection of @nats-io/transport-node'
+      checkConnected('nats.connect', client, ['close', 'closed', 'publish', 'getServer'], what)
+      return client as NatsConnection
+    }
   const { address, tls } = source
   const wanted = tls ?? (address.secure ? {} : undefined)
   return () =>

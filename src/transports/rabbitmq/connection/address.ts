@@ -2,6 +2,7 @@ import type { Options } from 'amqplib'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { ambiguousUrl, isAmbiguousUrl } from '../../../lib/ambiguous-url.ts'
 import { printable } from '../../../lib/text.ts'
+import { type Describe, describer as hiding } from '../../shared/describe.ts'
 
 const FIELD = 'rabbitmq.url'
 
@@ -56,21 +57,6 @@ export function parseAddress(url: unknown): Options.Connect {
 }
 
 /**
- * Text of an error of the client that is safe to show: no password, no user info of a URL, at most
- * 500 characters.
- */
-export type Describe = (error: unknown) => string
-
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '')
-    return error.errors.map(messageOf).join(', ')
-  if (!(error instanceof Error)) return 'a value that is no Error was thrown'
-  const { code } = error as { code?: unknown }
-  if (error.message !== '') return error.message
-  return typeof code === 'string' ? code : error.name
-}
-
-/**
  * What amqplib makes of the broker's answer when the vhost is missing or not allowed; the broker's
  * own text is lost.
  */
@@ -88,26 +74,19 @@ export function refusesLogin(error: unknown): boolean {
   )
 }
 
-/** `secrets` are hidden in every form in which a URL or a library may repeat them. */
+/** As that of all transports, with a text for a vhost that was refused. */
 export function describer(secrets: readonly string[], vhost?: string): Describe {
   const place =
     vhost === undefined ? 'the vhost' : `the vhost '${printable(decodeURIComponent(vhost))}'`
-  const hidden = secrets
-    .filter((secret) => secret.length > 2)
-    .flatMap((secret) => [
-      secret,
-      encodeURIComponent(secret),
-      Buffer.from(secret).toString('base64'),
-      JSON.stringify(secret).slice(1, -1),
-    ])
-  return (error) => {
-    let text = messageOf(error)
-    if (text.startsWith(VHOST_REFUSED))
-      text = `the broker refused ${place}: it does not exist, the user may not use it, or its limit of connections is reached`
-    text = text.replace(/\/\/[^\s/]*@/g, '//***@')
-    for (const secret of hidden) text = text.replaceAll(secret, '***')
-    return text.slice(0, 500)
-  }
+  const describe = hiding(secrets)
+  return (error) =>
+    describe(
+      error instanceof Error && error.message.startsWith(VHOST_REFUSED)
+        ? new Error(
+            `the broker refused ${place}: it does not exist, the user may not use it, or its limit of connections is reached`,
+          )
+        : error,
+    )
 }
 
 /** The code that the broker gave (404, 406, ...), or undefined. */

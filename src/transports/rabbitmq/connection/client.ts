@@ -1,10 +1,12 @@
 import { connect as amqpConnect, type Channel, type ChannelModel } from 'amqplib'
-import { MersalError } from '../../../core/errors/errors.ts'
+import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import { tlsRemedy } from '../../../core/errors/tls-faults.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { BrokerClient, Link } from '../../shared/link.ts'
 import { within } from '../../shared/within.ts'
-import { type Describe, refusesLogin } from './address.ts'
+import type { Describe } from '../../shared/describe.ts'
+import { checkConnected } from '../../shared/settings.ts'
+import { refusesLogin } from './address.ts'
 import type { Connect, RabbitSettings } from '../options.ts'
 
 export type RabbitLink = Link<ChannelModel>
@@ -13,7 +15,13 @@ export type RabbitLink = Link<ChannelModel>
 const SOCKET_BYTES = 1024 * 1024
 
 function opener({ source, heartbeatSeconds, connectTimeoutMs }: RabbitSettings): Connect {
-  if ('connect' in source) return source.connect
+  if ('connect' in source)
+    return async () => {
+      const model = await source.connect()
+      const methods = ['on', 'close', 'createChannel', 'createConfirmChannel']
+      checkConnected('rabbitmq.connect', model, methods, 'a connection of amqplib')
+      return model
+    }
   // Nagle's algorithm would hold back small acknowledgements for 40 ms.
   const socket = {
     ...source.tls,
@@ -44,6 +52,7 @@ export function amqpClient(
     close: (model) => model.close(),
     destroy: (model) => socketOf(model)?.destroy?.(),
     mistakeIn(error) {
+      if (isMersalError(error, 'MERSAL_INVALID_OPTIONS')) return error
       if (refusesLogin(error))
         return mistake('rabbitmq.url', `RabbitMQ refuses the connection: ${describe(error)}`)
       const remedy = tlsRemedy(error)

@@ -1,6 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { QueueOverview } from '../../../core/operations.ts'
-import type { Describe } from '../connection/address.ts'
+import type { Describe } from '../../shared/describe.ts'
 import type { RabbitLink } from '../connection/client.ts'
 import { counts } from '../topology/queue-overviews.ts'
 import { canBeOurs } from '../topology/topology.ts'

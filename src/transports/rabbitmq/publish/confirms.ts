@@ -1,6 +1,7 @@
 import type { ConfirmChannel, Message, Options } from 'amqplib'
 import { systemClock } from '../../../lib/async/clock.ts'
-import { type Describe, replyCode } from '../connection/address.ts'
+import type { Describe } from '../../shared/describe.ts'
+import { replyCode } from '../connection/address.ts'
 import { closeQuietly } from '../connection/client.ts'
 import { confirmed, refused, tooLarge, unknown, unroutable } from '../../shared/outcomes.ts'
 import { type Answer, notEncoded } from './outcomes.ts'
@@ -277,8 +278,7 @@ export class ConfirmLane {
       this.#problem === undefined ? 'the channel was closed' : this.#describe(this.#problem)
     const limit = replyCode(this.#problem) === 406 ? TOO_LARGE.exec(text)?.[1] : undefined
     const culprit = limit === undefined ? undefined : this.#firstAbove(Number(limit))
-    // Before the answers: what was not taken is sent again at once, and by then the limit must be
-    // known.
+    // Before the answers: what was not taken is sent again at once, within the limit.
     onClose(limit === undefined ? undefined : Number(limit))
     for (const tag of this.#tagsUpTo(Number.POSITIVE_INFINITY)) {
       const pending = this.#take(tag)

@@ -4,7 +4,7 @@ import { destinationKey, type OutgoingMessage } from '../../../core/messages/mes
 import type { PublishOptions, PublishOutcome } from '../../../core/transport.ts'
 import { abortable } from '../../../lib/async/linked-abort.ts'
 import { byteLength } from '../../../lib/text.ts'
-import type { Describe } from '../connection/address.ts'
+import type { Describe } from '../../shared/describe.ts'
 import { ConfirmLane, type Parcel } from './confirms.ts'
 import { EventsExchange } from './events-exchange.ts'
 import { headerProblem, toBuffer, toProperties } from './envelope.ts'

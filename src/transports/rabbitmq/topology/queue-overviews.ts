@@ -1,6 +1,7 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { QueueOverview } from '../../../core/operations.ts'
-import { type Describe, replyCode } from '../connection/address.ts'
+import type { Describe } from '../../shared/describe.ts'
+import { replyCode } from '../connection/address.ts'
 import { type RabbitLink, withChannel } from '../connection/client.ts'
 import { canBeOurs, deadQueueOf } from './topology.ts'
 
