@@ -4,6 +4,7 @@ import { command, Mersal, type Transport } from '../../src/index.ts'
 import { nats } from '../../src/nats.ts'
 import { postgres } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
+import { redis } from '../../src/redis.ts'
 
 /** One process of an app that reads in order. Its effects are rows. */
 export interface OrderPlan {
@@ -15,7 +16,7 @@ export interface OrderPlan {
 
 export type Broker =
   | { readonly kind: 'rabbitmq'; readonly url: string; readonly eventsExchange: string }
-  | { readonly kind: 'nats'; readonly url: string }
+  | { readonly kind: 'nats' | 'redis'; readonly url: string }
 
 export const Move = command<{ account: string; number: number; poison: boolean }>('accounts.move')
 
@@ -32,8 +33,10 @@ function transportOf(broker: Broker): Transport {
       })
     case 'nats':
       return nats({ url: broker.url, partitions: 8, ackWaitMs: 5000, logger: false })
+    case 'redis':
+      return redis({ url: broker.url, visibilityMs: 5000, logger: false })
     default:
-      return broker satisfies never
+      return broker.kind satisfies never
   }
 }
 

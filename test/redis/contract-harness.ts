@@ -31,7 +31,7 @@ export function redisHarness(url: string, options: RedisOptions = {}): Transport
   }
   return {
     open: () => Promise.resolve(open()),
-    orderPerKey: 'never',
+    orderPerKey: 'when-asked',
     name: (label) => `${prefix}.${label}`,
     elapse: (ms) => wait(ms),
     crash: async (transport) => {

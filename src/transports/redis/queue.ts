@@ -21,12 +21,17 @@ export const PAUSE: { readonly firstMs: number; readonly longestMs: number } = {
   longestMs: 1000,
 }
 
+/** What a settled message has made due. */
+const NEXT_OF_ITS_KEY = 2
+
 export interface QueueParts {
   readonly link: RedisLink
   readonly prefix: string
   readonly queue: string
   readonly visibilityMs: number
   readonly maxMessageBytes: number
+  /** Of one key one message is in hand at a time, in their order. */
+  readonly inOrder: boolean
   readonly logger: Logger
   /** Makes the queue again. */
   readonly prepare: () => Promise<void>
@@ -51,9 +56,10 @@ export class QueueMessages implements HeldMessages<TakenMessage> {
   }
 
   async take(limit: number): Promise<Taken<TakenMessage>> {
-    const { queue, visibilityMs, prepare } = this.#parts
+    const { queue, visibilityMs, inOrder, prepare } = this.#parts
     const token = randomUUID()
-    const args = [queue, limit, visibilityMs, token, this.#largest, CLAIM_BYTES]
+    const order = inOrder ? '1' : ''
+    const args = [queue, limit, visibilityMs, token, this.#largest, CLAIM_BYTES, order]
     const asked = systemClock.monotonic()
     const [entries, more, waitMs, missing] = (await this.#run('take', args)) as [
       readonly (readonly unknown[])[],
@@ -103,7 +109,8 @@ export class QueueMessages implements HeldMessages<TakenMessage> {
     let what = wordsOf(disposition)
     while (!closing.aborted) {
       try {
-        await this.#run('settle', [this.#parts.queue, message.place, message.token, ...what])
+        const args = [this.#parts.queue, message.place, message.token, ...what]
+        if (Number(await this.#run('settle', args)) === NEXT_OF_ITS_KEY) this.#state.ring()
         return
       } catch (error) {
         if (disposition.kind === 'reject' && what[0] === 'reject' && isOfTheLetter(error)) {

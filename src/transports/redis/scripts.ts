@@ -167,7 +167,7 @@ for _, topic in ipairs(redis.call('SMEMBERS', p .. 'topics:' .. q)) do
   redis.call('SREM', p .. 'topic:' .. topic, q)
 end
 redis.call('SREM', p .. 'queues', q)
-for _, kind in ipairs({'queue:', 'due:', 'state:', 'topics:', 'dead:'}) do
+for _, kind in ipairs({'queue:', 'due:', 'state:', 'keys:', 'topics:', 'dead:'}) do
   redis.call('DEL', p .. kind .. q)
 end
 return ''`,

@@ -118,7 +118,8 @@ class StreamsTransport implements RedisTransport {
       clock: systemClock,
       random: Math.random,
     })
-    this.features = { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes }
+    const { maxMessageBytes } = settings
+    this.features = { ordering: 'per-key', orderPerKey: 'when-asked', maxMessageBytes }
     this.deadLetters = redisDeadLetters(receiving, prefix)
     this.operations = {
       deadLetters: (queue) => (queue === undefined ? this.deadLetters : this.deadLettersOf(queue)),
@@ -188,12 +189,13 @@ class StreamsTransport implements RedisTransport {
   }
 
   #consumerOf(consumption: Consumption, onDelivery: OnDelivery): HeldQueue<TakenMessage> {
-    const { queue } = consumption
+    const { queue, orderPerKey = false } = consumption
     const parts = {
       ...this.#settings,
       link: this.#receiving,
       prefix: this.#prefix,
       queue,
+      inOrder: orderPerKey,
       prepare: () => this.#own.prepare(queue),
     }
     const options = {
