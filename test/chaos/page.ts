@@ -53,7 +53,7 @@ const never: readonly string[] = [
   'The wall clock of the database server. Only those of the processes of Mersal are wrong, and on SQLite, where they are all one clock, none.',
   'A leak of less than 2 MiB in the last three fifths of the life of a process, which is some hundred bytes for each message of a run of ten minutes.',
   'NATS or Kafka in a cluster: several copies of a stream or topic, and the loss of a leader. The failover of Redis, which has a scenario of its own.',
-  'Sagas, `once` and handling in order with other stores and brokers than PostgreSQL with RabbitMQ and SQLite; on NATS the order has tests with processes that are killed, stopped and frozen, on Redis it is not promised; and PostgreSQL as the queue, which has tests of its own.',
+  'Sagas, `once` and handling in order with other stores and brokers than PostgreSQL with RabbitMQ and SQLite; on NATS and Redis the order has tests with processes that are killed, stopped and frozen; and PostgreSQL as the queue, which has tests of its own.',
   'P3 and P8 have tests of their own, and days of running have not been tried.',
 ]
 
