@@ -36,7 +36,7 @@ function transportOf(broker: Broker): Transport {
     case 'redis':
       return redis({ url: broker.url, visibilityMs: 5000, logger: false })
     default:
-      return broker.kind satisfies never
+      return broker satisfies never
   }
 }
 
