@@ -6,14 +6,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Transport } from '../../src/core/transport.ts'
 import { nats } from '../../src/nats.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
+import { redis } from '../../src/redis.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
 import { openPrivateNats } from '../../scripts/servers/nats.ts'
+import { openPrivateRedis } from '../../scripts/servers/redis.ts'
 import { openVhost } from '../../scripts/servers/vhost.ts'
 
 /**
  * What order per key costs: the same messages, of 1,000 keys, handled with and without it. A queue
  * in a database keeps the order of each key always; there the others have no key. `node
- * bench/receive/order.ts [rabbitmq] [nats] [sqlite]`; prints one JSON line for each run.
+ * bench/receive/order.ts [rabbitmq] [nats] [redis] [sqlite]`; prints one JSON line for each run.
  */
 const MESSAGES = Number(process.env['ORDER_MESSAGES'] ?? 10_000)
 const KEYS = 1000
@@ -36,6 +38,11 @@ const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
     const server = await openPrivateNats()
     const open = () => nats({ url: server.url, logger: false })
     return { name: 'nats', open, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+  },
+  async redis() {
+    const server = await openPrivateRedis({})
+    const open = () => redis({ url: server.url, logger: false })
+    return { name: 'redis', open, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
   },
   async sqlite() {
     const folder = mkdtempSync(join(tmpdir(), 'mersal-order-'))
