@@ -57,18 +57,6 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     expect(code).toBe(0)
   })
 
-  test.runIf(mariadbHere && natsIsHere())(
-    'keeps every promise while MariaDB and NATS are killed',
-    async () => {
-      const args = ['--mysql', '--nats', '--part', 'outbox', '--input', '-']
-      const { code, out } = await demo(args, few)
-      expect(out).toContain('SIGKILL MariaDB, all its processes')
-      expect(out).toContain('SIGKILL NATS, all its processes')
-      expect(out).toContain('Every promise of the outbox was kept.')
-      expect(code).toBe(0)
-    },
-  )
-
   test.runIf(natsIsHere())('keeps every promise while NATS is killed', async () => {
     const args = ['--nats', '--part', 'outbox', '--input', '-', '--seed', '5']
     const { code, out } = await demo(args, input)

@@ -20,8 +20,8 @@ export const brokerMutants: readonly Mutant[] = [
     changes: [
       {
         file: 'transports/redis/consume-scripts.ts',
-        from: "if redis.call('ZADD', due, 'NX', time + hold, entry[1]) == 1 then give(entry, decoded()) end",
-        to: 'give(entry, decoded())',
+        from: "if redis.call('ZADD', due, 'NX', time + holdMs, id) == 1 then",
+        to: 'if true then',
       },
     ],
     under: { store: 'redis', nemeses: ['kill', 'hang'], seconds: 20 },

@@ -681,4 +681,43 @@ insert into "mersal".migration (version, name) values (12, 'index of delayed mes
 create index if not exists outbox_delayed on "mersal".outbox (id) where due_at is not null;
 
 insert into "mersal".migration (version, name) values (13, 'ids of delayed messages');
+
+-- The attempts of a message that failed, as JSON; null while none has. Written only when one fails.
+alter table "mersal".outbox add column if not exists history text;
+alter table "mersal".dead add column if not exists history text;
+
+-- Puts dead letters back, in the order of their positions. "places" names those that stayed in the outbox: those
+-- that hold back their key go on in their place; the others, and moved ones, behind everything else of their key.
+create or replace function "mersal".dead_retry(positions bigint[], letters integer[], places bigint[]) returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+  given record;
+  place bigint;
+  retried bigint := 0;
+begin
+  perform "mersal".lock_keys(array(
+    select d.key from "mersal".dead d join unnest(positions, letters) as u(position, letter) on d.position = u.position and d.letter = u.letter
+    union all select o.dead_key from "mersal".outbox o where o.position = any (places) and o.died_at is not null));
+  for given in
+    select u.position, u.letter from unnest(positions, letters) as u(position, letter)
+    union all select p, -1 from unnest(places) as p
+    order by 1, 2
+  loop
+    if given.letter >= 0 then
+      with gone as (delete from "mersal".dead d where d.position = given.position and d.letter = given.letter returning d.*)
+      insert into "mersal".outbox (id, key, type, transport, kind, name, headers, body, added_at)
+      select g.id, g.key, g.type, g.transport, g.kind, g.name, g.headers, g.body, g.added_at from gone g;
+    else
+      update "mersal".outbox o set position = default, key = o.dead_key, dead_key = null
+      where o.position = given.position and o.died_at is not null and o.dead_key is not null returning o.position into place;
+      update "mersal".outbox o
+      set visible_at = clock_timestamp(), token = null, attempts = 0, error = null, died_at = null, dead_reason = null, maybe_published = false, history = null
+      where o.position = coalesce(place, given.position) and o.died_at is not null;
+    end if;
+    retried := retried + case when found then 1 else 0 end;
+  end loop;
+  return retried;
+end $$;
+
+insert into "mersal".migration (version, name) values (14, 'history of attempts');
 commit;
