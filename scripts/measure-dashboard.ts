@@ -11,10 +11,11 @@ import type { AddressInfo } from 'node:net'
 import { parseArgs } from 'node:util'
 import { Pool } from 'pg'
 import { dashboard } from '../src/dashboard/index.ts'
-import { event, Mersal } from '../src/index.ts'
+import { Mersal } from '../src/index.ts'
 import { memoryTransport } from '../src/memory.ts'
 import { postgres } from '../src/postgres.ts'
 import { openBrowser } from '../test/dashboard/browser.ts'
+import { chainOfHandlers } from './measuring-handlers.ts'
 import { percentile } from './measuring.ts'
 
 const { values } = parseArgs({
@@ -28,8 +29,6 @@ const messages = Number(values.messages)
 const ROUNDS = 5
 const schema = `measure_${randomUUID().slice(0, 8)}`
 const pool = new Pool({ connectionString: values.url, max: 12, application_name: schema })
-const Placed = event<{ id: number }>('orders.placed')
-const Paid = event<{ id: number }>('orders.paid')
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const median = (found: readonly number[]): number =>
   percentile(
@@ -44,25 +43,12 @@ const app = new Mersal({
   logger: false,
   receive: { concurrency: 10 },
 })
-let left = 0
-let over = Promise.withResolvers<void>()
-app.handle(Placed, async ({ id }, { publish }) => {
-  await publish(Paid, { id })
-})
-app.handle(Paid, () => {
-  if (--left === 0) over.resolve()
-})
+const handleAll = chainOfHandlers(app, messages)
 
 /** Handlers in a second: each message is handled, and so is the one that its handler sends. */
 async function pass(): Promise<number> {
-  left = messages
-  over = Promise.withResolvers()
   const began = performance.now()
-  for (let id = 0; id < messages; id += 100)
-    await app.transaction(async (_, { publish }) => {
-      for (let more = 0; more < 100; more++) await publish(Placed, { id: id + more })
-    })
-  await over.promise
+  await handleAll()
   return (2 * messages * 1000) / (performance.now() - began)
 }
 

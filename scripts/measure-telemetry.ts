@@ -9,14 +9,13 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { context, propagation } from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { BatchSpanProcessor, InMemorySpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
-import { Mersal, event } from '../src/index.ts'
+import { Mersal } from '../src/index.ts'
 import { memoryStore, memoryTransport } from '../src/memory.ts'
 import { instrument } from '../src/otel.ts'
+import { chainOfHandlers } from './measuring-handlers.ts'
 
 const messages = Number(process.argv[2] ?? 4000)
 const rounds = 5
-const Placed = event<{ id: number }>('orders.placed')
-const Paid = event<{ id: number }>('orders.paid')
 
 const app = new Mersal({
   name: 'measured',
@@ -25,26 +24,13 @@ const app = new Mersal({
   logger: false,
   receive: { concurrency: 50 },
 })
-let left = 0
-let over = Promise.withResolvers<void>()
-app.handle(Placed, async ({ id }, { publish }) => {
-  await publish(Paid, { id })
-})
-app.handle(Paid, () => {
-  if (--left === 0) over.resolve()
-})
+const handleAll = chainOfHandlers(app, messages)
 await app.start()
 
 /** Microseconds of CPU time for each handler. */
 async function pass(): Promise<number> {
-  left = messages
-  over = Promise.withResolvers()
   const began = process.cpuUsage()
-  for (let id = 0; id < messages; id += 100)
-    await app.transaction(async (_, { publish }) => {
-      for (let more = 0; more < 100; more++) await publish(Placed, { id: id + more })
-    })
-  await over.promise
+  await handleAll()
   const { user, system } = process.cpuUsage(began)
   return (user + system) / (2 * messages)
 }

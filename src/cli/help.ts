@@ -20,6 +20,17 @@ export const commonOptions: Readonly<Record<string, OptionSpec>> = {
 export const jsonOption: Readonly<Record<string, OptionSpec>> = {
   json: { kind: 'flag', text: 'print JSON instead of text' },
 }
+/** Of verbs that list in pages. */
+export const pageOptions: Readonly<Record<string, OptionSpec>> = {
+  limit: {
+    kind: 'number',
+    value: 'N',
+    min: 1,
+    max: 1_000_000,
+    text: 'list at most N; default 100',
+  },
+  after: { kind: 'text', value: 'KEY', text: 'list those after this one' },
+}
 export const yesOption: Readonly<Record<string, OptionSpec>> = {
   yes: {
     kind: 'flag',

@@ -72,6 +72,8 @@ export interface TransportFeatures {
    * `partitionKey` of the message, and its header `partition-key`. Default: never.
    */
   readonly orderPerKey?: 'always' | 'when-asked'
+  /** Tools find only the queues that they are told of: the broker lists none. Default false. */
+  readonly namedQueuesOnly?: boolean
 }
 
 /** What arrived. `id` and `type` are empty when the message came without them. */

@@ -3,7 +3,13 @@ import { channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 
 const made = channel('net.client.socket')
-const attempts = new AsyncLocalStorage<Set<Socket>>()
+/** An attempt to connect. What it has opened is kept until it has ended. */
+interface Attempt {
+  readonly sockets: Set<Socket>
+  over: boolean
+}
+
+const attempts = new AsyncLocalStorage<Attempt>()
 
 /**
  * Opens a connection, and destroys every socket that it has opened meanwhile if it fails, or as
@@ -15,27 +21,30 @@ export async function withOwnSockets<Result>(
   signal: AbortSignal,
   open: () => Promise<Result>,
 ): Promise<Result> {
-  const sockets = new Set<Socket>()
-  // Of the work around this one, which may be given up as a whole.
+  const attempt: Attempt = { sockets: new Set(), over: false }
+  const { sockets } = attempt
+  // Of the work around this one, which may be given up as a whole. A connection that is made later,
+  // by what an earlier one has called, is in its context as well.
   const outer = attempts.getStore()
   const note = (given: unknown): void => {
-    if (attempts.getStore() !== sockets) return
+    if (attempts.getStore() !== attempt) return
     const { socket } = given as { readonly socket: Socket }
     sockets.add(socket)
-    outer?.add(socket)
+    if (outer?.over === false) outer.sockets.add(socket)
     if (signal.aborted) setImmediate(() => destroyed(socket))
   }
   const end = (): void => sockets.forEach(destroyed)
   made.subscribe(note)
   signal.addEventListener('abort', end, { once: true })
   try {
-    return await attempts.run(sockets, open)
+    return await attempts.run(attempt, open)
   } catch (error) {
     end()
     throw error
   } finally {
     made.unsubscribe(note)
     signal.removeEventListener('abort', end)
+    attempt.over = true
     sockets.clear()
   }
 }

@@ -5,7 +5,13 @@ import {
   retryChoices,
   type RetryChoices,
 } from '../core/errors/retry-choices.ts'
-import { checkBackoff, checkNumber, checkOptions, invalidOption } from '../core/options.ts'
+import {
+  checkBackoff,
+  checkNamed,
+  checkNumber,
+  checkOptions,
+  invalidOption,
+} from '../core/options.ts'
 import { isName, nameRule } from '../core/messages/validation.ts'
 import type { Backoff } from '../lib/async/backoff.ts'
 
@@ -58,7 +64,7 @@ export function checkRetries(
   preset: TypeRetries,
 ): RetriesByType {
   if (given === undefined) return new Map()
-  checkOptions(where, given, Object.keys(given))
+  checkNamed(where, given, 'retries')
   const entries = Object.entries(given)
   if (entries.length > MOST_TYPES) throw invalidOption(where, `has more than ${MOST_TYPES} types`)
   return new Map(entries.map(([type, one]) => [type, ownRetries(where, type, one, preset)]))

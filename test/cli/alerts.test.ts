@@ -240,7 +240,7 @@ test.runIf(await rabbitIsHere())(
     )
     const { stdout } = await bench.project.mersal(['dead', 'queues'])
     expect(stdout).toBe(
-      "no dead letters of consumers in 1 queue (shop); RabbitMQ cannot list its queues: name others in 'queues' of the configuration, or in MERSAL_QUEUES\n",
+      "no dead letters of consumers in 1 queue (shop); a broker here cannot list its queues: name others in 'queues' of the configuration, or in MERSAL_QUEUES\n",
     )
   },
 )

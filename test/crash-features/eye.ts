@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { type Channel, connect } from 'amqplib'
+import type { Channel } from 'amqplib'
 import { createPool } from 'mysql2/promise'
 import { Pool } from 'pg'
 import { privateMariadb } from '../../scripts/servers/mariadb.ts'
 import { privateCluster } from '../../scripts/servers/postgres.ts'
-import { openPrivateBroker } from '../../scripts/servers/rabbitmq.ts'
+import { openWithPlainClient } from '../rabbitmq/plainly.ts'
 import type { Row } from './desk.ts'
 import { clerkOf, type Road, tapOf, type WorkerPlan } from './plan.ts'
 
@@ -62,8 +62,6 @@ interface Broker extends AsyncDisposable {
   of(cell: string): Messages
 }
 
-type Plainly = <Result>(task: (channel: Channel) => Promise<Result>) => Promise<Result>
-
 async function everything(channel: Channel, queue: string): Promise<readonly Copy[]> {
   const copies: Copy[] = []
   for (;;) {
@@ -80,19 +78,7 @@ async function everything(channel: Channel, queue: string): Promise<readonly Cop
 
 async function openBroker(): Promise<Broker> {
   const stack = new AsyncDisposableStack()
-  const server = stack.use(await openPrivateBroker())
-  const model = await connect(server.url, { noDelay: true })
-  model.on('error', () => {})
-  stack.defer(() => model.close())
-  const plainly: Plainly = async (task) => {
-    const channel = await model.createChannel()
-    channel.on('error', () => {})
-    try {
-      return await task(channel)
-    } finally {
-      await channel.close().catch(() => {}) // the broker may have closed it
-    }
-  }
+  const { server, plainly } = await openWithPlainClient(stack)
   return {
     url: server.url,
     version: (await server.ctl('version')).trim(),

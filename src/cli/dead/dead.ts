@@ -14,7 +14,7 @@ import {
 import { elsewhere, list, show } from './dead-show.ts'
 import { describeError } from '../../operate/describe-error.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
-import { jsonOption, yesOption } from '../help.ts'
+import { jsonOption, pageOptions, yesOption } from '../help.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { countOf, type Output, table } from '../output.ts'
 import {
@@ -67,14 +67,7 @@ its place; otherwise it goes behind the open messages of its key.`,
       value: 'REASON',
       text: 'filter: why it died, such as refused or unroutable',
     },
-    limit: {
-      kind: 'number',
-      value: 'N',
-      min: 1,
-      max: 1_000_000,
-      text: 'list at most N; default 100',
-    },
-    after: { kind: 'text', value: 'KEY', text: 'list those after this one' },
+    ...pageOptions,
     body: { kind: 'flag', text: 'show the body as well' },
   },
   examples: [
@@ -250,7 +243,7 @@ function noneIn(served: readonly Served[], found: readonly TransportQueues[]): s
   const list = named.length === 0 ? '' : ` (${named.join(', ')})`
   const none = `no dead letters of consumers in ${countOf(looked.length, 'queue')}${list}`
   const all = served.flatMap(({ transports }) => [...transports.values()])
-  return all.some(({ name }) => name === 'rabbitmq')
-    ? `${none}; RabbitMQ cannot list its queues: name others in 'queues' of the configuration, or in MERSAL_QUEUES`
+  return all.some(({ features }) => features.namedQueuesOnly === true)
+    ? `${none}; a broker here cannot list its queues: name others in 'queues' of the configuration, or in MERSAL_QUEUES`
     : none
 }

@@ -1,7 +1,7 @@
 import type { RefusedMessage, StoreOperations } from '../../core/operations.ts'
 import { chosenStore, noMore, openStore, operation, storeOption } from '../config/access.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
-import { jsonOption } from '../help.ts'
+import { jsonOption, pageOptions } from '../help.ts'
 import { isoTime, table } from '../output.ts'
 import type { Context, Verb } from '../verb.ts'
 import { historyFacts, historyJson } from './history.ts'
@@ -17,14 +17,7 @@ of each attempt. KEY is the first column of 'list'. Nothing is changed.`,
   options: {
     ...jsonOption,
     ...storeOption,
-    limit: {
-      kind: 'number',
-      value: 'N',
-      min: 1,
-      max: 1_000_000,
-      text: 'list at most N; default 100',
-    },
-    after: { kind: 'text', value: 'KEY', text: 'list those after this one' },
+    ...pageOptions,
   },
   examples: ['mersal refused list', 'mersal refused show 1742'],
   actions: ['list', 'show'],

@@ -21,7 +21,7 @@ export const refused: Route = {
   method: 'GET',
   path: 'refused',
   summary:
-    'Open messages that were tried in vain, in the order of the outbox. Reads it until there are so many.',
+    'Open messages that were tried in vain, in the order of the outbox. Reads it until it has found them.',
   fields: {
     source: sourceField,
     after: { kind: 'text', text: '`next` of the answer before.' },

@@ -8,7 +8,7 @@ import { type DatabaseSettings, databaseSettings } from '../../sql/shared/option
 import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/settings.ts'
 
 /** Options of `mysqlQueue()`. */
-export interface MysqlQueueOptions {
+export interface MysqlQueueOptions extends Pick<Partial<QueueSettings>, 'prefetch'> {
   /**
    * A pool of `mysql2/promise` 3, whose settings the queue uses for a few connections of its own;
    * it stays yours.
@@ -50,12 +50,6 @@ export interface MysqlQueueOptions {
    * processes. From 1 to an hour. Default 250.
    */
   readonly pollIntervalMs?: number
-  /**
-   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
-   * a free hand, so that many are taken at a time. When a process dies, each of them counts as
-   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
-   */
-  readonly prefetch?: number
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
   /** For tests. Default: the clock of the system. */

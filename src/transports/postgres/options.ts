@@ -10,7 +10,7 @@ import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 
 /** Options of `postgresQueue()`. */
-export interface PostgresQueueOptions {
+export interface PostgresQueueOptions extends Pick<Partial<QueueSettings>, 'prefetch'> {
   /**
    * A pool of `pg` 8, whose settings the queue uses for a few connections of its own; it stays
    * yours.
@@ -49,12 +49,6 @@ export interface PostgresQueueOptions {
    * 1000.
    */
   readonly pollIntervalMs?: number
-  /**
-   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
-   * a free hand, so that many are taken at a time. When a process dies, each of them counts as
-   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
-   */
-  readonly prefetch?: number
   /**
    * The connection that listens is asked for an answer this often, in milliseconds. From 100 to
    * 60,000. Default 5000.

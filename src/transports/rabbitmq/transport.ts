@@ -100,6 +100,7 @@ class RabbitmqTransport implements RabbitTransport {
     this.features = {
       ordering: 'none',
       orderPerKey: 'when-asked',
+      namedQueuesOnly: true,
       patient: true,
       maxMessageBytes: settings.maxMessageBytes,
       ...(bundler === undefined ? {} : { together: (messages) => bundler.together(messages) }),

@@ -15,7 +15,7 @@ import {
 } from '../../sql/sqlite/options.ts'
 import { queueInDatabase } from '../queues/queue-in-database.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
-import { queueOptionNames, queueSettings } from '../shared/settings.ts'
+import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/settings.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
 import { QueueRows } from './queue-rows.ts'
@@ -24,7 +24,9 @@ import type { TakenRow } from './taken.ts'
 import { topologyOf } from './topology.ts'
 
 /** Options of `sqliteQueue()`, besides `path`, `open` or `database`. */
-export interface SqliteQueueOptions extends SqliteConnectionOptions {
+export interface SqliteQueueOptions
+  extends SqliteConnectionOptions,
+    Pick<Partial<QueueSettings>, 'prefetch'> {
   /** Largest body plus headers, in bytes. From 1 to 500,000,000. Default 16 MiB. */
   readonly maxMessageBytes?: number
   /**
@@ -42,12 +44,6 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
    * 1000.
    */
   readonly pollIntervalMs?: number
-  /**
-   * How many messages a consumer holds: those that are handled, and beyond them some that wait for
-   * a free hand, so that many are taken at a time. When a process dies, each of them counts as
-   * delivered. From 1 to 10,000; no less than `receive.concurrency`, which is the default.
-   */
-  readonly prefetch?: number
 }
 
 /**

@@ -1,6 +1,6 @@
-import { type Channel, connect, type GetMessage } from 'amqplib'
-import { openPrivateBroker } from '../../../scripts/servers/rabbitmq.ts'
+import type { Channel, GetMessage } from 'amqplib'
 import { rabbitmq } from '../../../src/rabbitmq.ts'
+import { openWithPlainClient } from '../../rabbitmq/plainly.ts'
 import type { Copy } from '../audit.ts'
 import { partOf } from '../databases/database.ts'
 import { NOWHERE, topics } from '../plan.ts'
@@ -11,24 +11,10 @@ const nowhereOf = ({ queue }: Names): string => `${queue}.${NOWHERE}`
 /** The shortest waiting time that there is. */
 const retryOf = ({ queue }: Names): string => `${queue}.retry.100`
 
-type Plainly = <Result>(task: (channel: Channel) => Promise<Result>) => Promise<Result>
-
 /** A RabbitMQ of its own. */
 export async function openRabbitCells(): Promise<CellBroker> {
   const stack = new AsyncDisposableStack()
-  const server = stack.use(await openPrivateBroker())
-  const model = await connect(server.url, { noDelay: true })
-  model.on('error', () => {})
-  stack.defer(() => model.close())
-  const plainly: Plainly = async (task) => {
-    const channel = await model.createChannel()
-    channel.on('error', () => {})
-    try {
-      return await task(channel)
-    } finally {
-      await channel.close().catch(() => {}) // the broker may have closed it
-    }
-  }
+  const { server, plainly } = await openWithPlainClient(stack)
   return {
     url: server.url,
     versions: { RabbitMQ: (await server.ctl('version')).trim() },

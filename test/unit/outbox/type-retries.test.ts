@@ -124,6 +124,15 @@ test('P8: a message with many attempts of its own is no suspect before they are 
   ])
 })
 
+test.each([[null], [5], ['all'], [[]]])(
+  'retries that are no object (%j) are refused by name',
+  (retries) => {
+    expect(() => relaySettings({ retries: retries as never })).toThrow(
+      /^outbox\.relay\.retries: expected an object with retries by name/,
+    )
+  },
+)
+
 test('the longest waiting time counts those of all types', () => {
   const of = (own: RefusalOptions): number =>
     longestRetryMs(relaySettings({ retry, retries: { a: own } }))
