@@ -35,7 +35,7 @@ async function ready(queue: string): Promise<number> {
 }
 
 describe.skipIf(!here)('rabbitmq({ prefetch })', () => {
-  test('holds more than it handles, and gives back what it has not begun, uncharged', async () => {
+  test('P11: holds more than it handles, and gives back what it has not begun, uncharged', async () => {
     const queue = await filled(20)
     const gate = Promise.withResolvers<void>()
     let inHand = 0

@@ -69,7 +69,7 @@ function reading(
 
 describe.skipIf(!here)('Redis, order per key', { timeout: 120_000 }, () => {
   test.skipIf(!withDatabase)(
-    'three processes, killed, stopped and frozen in turn, handle every message of a key once and in order',
+    'P2 P4 P5: three processes, killed, stopped and frozen in turn, handle every message of a key once and in order',
     { timeout: 300_000 },
     async () => {
       await using transport = open()
@@ -84,7 +84,7 @@ describe.skipIf(!here)('Redis, order per key', { timeout: 120_000 }, () => {
     },
   )
 
-  test('many messages of one key are handled one after the other, and those of others beside them', async () => {
+  test('P5 P8: many messages of one key are handled one after the other, and those of others beside them', async () => {
     await using transport = open()
     const queue = await queueOn(transport)
     const gate = Promise.withResolvers<void>()
@@ -100,7 +100,7 @@ describe.skipIf(!here)('Redis, order per key', { timeout: 120_000 }, () => {
     expect(numbers).toEqual([10_000, ...upTo(700)])
   })
 
-  test('what waited before the queue was read in order comes before what is sent later', async () => {
+  test('P5: what waited before the queue was read in order comes before what is sent later', async () => {
     await using transport = open()
     const queue = await queueOn(transport)
     await send(transport, queue, 'a', upTo(20))
@@ -116,7 +116,7 @@ describe.skipIf(!here)('Redis, order per key', { timeout: 120_000 }, () => {
     expect(numbers).toEqual(upTo(40))
   })
 
-  test('a consumer that does not ask for the order keeps it beside one that does', async () => {
+  test('P5: a consumer that does not ask for the order keeps it beside one that does', async () => {
     await using transport = open()
     await using other = open()
     const queue = await queueOn(transport)
@@ -140,7 +140,7 @@ describe.skipIf(!here)('Redis, order per key', { timeout: 120_000 }, () => {
   })
 
   test.each(['state', 'keys', 'due'])(
-    'nothing is lost when somebody deletes %s while messages wait behind others',
+    'P2: nothing is lost when somebody deletes %s while messages wait behind others',
     async (kind) => {
       await using transport = open()
       const queue = await queueOn(transport)

@@ -126,7 +126,7 @@ describe('a held queue', () => {
     await queue[Symbol.asyncDispose]()
   })
 
-  test('what waits for a hand is renewed, is not begun once it is lost, and goes back at a stop', async () => {
+  test('P11: what waits for a hand is renewed, is not begun once it is lost, and goes back at a stop', async () => {
     const waiting = ['1', '2', '3']
     const { clock, queue, inHand, answer, settled, lost } = open({
       concurrency: 1,
