@@ -22,6 +22,9 @@ export interface TransportQueues {
   readonly problem?: string
 }
 
+/** The part of an overview that names queues. */
+type Counted = Pick<OutboxOverview, 'destinations'>
+
 /**
  * The queues of consumers that can be found: those that a transport lists by itself, that the
  * configuration names, that the inbox knows, and that messages of the outbox go to. `counted`: the
@@ -30,10 +33,7 @@ export interface TransportQueues {
 export async function queuesOf(
   config: { readonly queues?: readonly string[] },
   served: readonly QueuePlace[],
-  {
-    asked = [],
-    counted,
-  }: { readonly asked?: readonly string[]; readonly counted?: OutboxOverview } = {},
+  { asked = [], counted }: { readonly asked?: readonly string[]; readonly counted?: Counted } = {},
 ): Promise<readonly TransportQueues[]> {
   const names = new Map<Transport, { readonly name: string; readonly queues: Set<string> }>()
   for (const one of served) {
@@ -60,7 +60,7 @@ export async function queuesOf(
  */
 async function knownTo(
   { store }: Pick<QueuePlace, 'store'>,
-  counted: OutboxOverview | undefined,
+  counted: Counted | undefined,
 ): Promise<(transport: string) => readonly string[]> {
   const { consumers, overview, schema } = store.operations ?? {}
   try {

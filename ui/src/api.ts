@@ -51,7 +51,12 @@ export interface SourceView {
   readonly name: string
   readonly kind: string
   readonly store: string | null
-  readonly trouble: { readonly text: string; readonly since: number } | null
+  /** `slow`: its database answers, but not in time. */
+  readonly trouble: {
+    readonly kind: 'away' | 'slow'
+    readonly text: string
+    readonly since: number
+  } | null
   readonly seenAt: number | null
   readonly counts: (Counts & { readonly kept: number; readonly rowsRead: number | null }) | null
   readonly rates: { readonly added: number; readonly left: number } | null

@@ -35,7 +35,7 @@ const source = object({
   name: text,
   kind: text,
   store: orNull(text),
-  trouble: orNull(object({ text, since: time })),
+  trouble: orNull(object({ kind: text, text, since: time })),
   seenAt: orNull(time),
   counts: orNull(object({ ...counts, kept: number, rowsRead: orNull(number) })),
   rates: orNull(object({ added: number, left: number })),
@@ -92,8 +92,7 @@ function healthView({ status, parts }: NonNullable<Watched['health']>): object {
   }
 }
 
-function sightView(sight: Sight | undefined): object {
-  const { overview: found, rates, at, pauses = [], queues = [] } = sight ?? {}
+function sightView({ overview: found, rates, at, pauses, queues }: Sight): object {
   const { shown, others } = heaviest(
     found?.destinations ?? [],
     ({ pending, dead }) => pending + dead * 1e6,

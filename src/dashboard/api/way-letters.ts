@@ -62,10 +62,10 @@ function boxesOf({ source, sight }: Watched): readonly Box[] {
   const outgoing = store?.admin.deadLetters
   const none = { source: name, transport: undefined, queue: undefined }
   const first =
-    outgoing !== undefined && sight?.overview?.dead !== 0 ? [{ ...none, box: outgoing }] : []
+    outgoing !== undefined && sight.overview?.dead !== 0 ? [{ ...none, box: outgoing }] : []
   return [
     ...first,
-    ...withDeadLetters(sight?.queues ?? []).flatMap(({ transport, queue }): readonly Box[] => {
+    ...withDeadLetters(sight.queues).flatMap(({ transport, queue }): readonly Box[] => {
       const box = transports.get(transport)?.operations?.deadLetters?.(queue)
       return box === undefined ? [] : [{ source: name, transport, queue, box }]
     }),

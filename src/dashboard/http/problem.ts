@@ -1,4 +1,5 @@
-import { errorCode } from '../../core/errors/error-text.ts'
+import { causesOf } from '../../core/errors/causes.ts'
+import { codesOf } from '../../core/errors/error-text.ts'
 import { isMersalError } from '../../core/errors/errors.ts'
 
 /** An answer that is no result: what a client is told, in words of our own. */
@@ -24,14 +25,19 @@ export const problem = (status: number, code: string, text: string, cause?: unkn
  */
 export function problemOf(thrown: unknown): Problem {
   if (thrown instanceof Problem) return thrown
-  return problem(503, 'away', awayText(thrown), thrown)
+  return problem(503, isBusy(thrown) ? 'busy' : 'away', awayText(thrown), thrown)
 }
+
+/** It is there, and had no time: a lock, a slow statement, no free connection. */
+export const isBusy = (thrown: unknown): boolean => isMersalError(thrown, 'MERSAL_STORE_BUSY')
 
 /** Why a database or a broker has no answer. */
 export function awayText(thrown: unknown): string {
   if (thrown instanceof Problem) return thrown.message
   if (isMersalError(thrown, 'MERSAL_SCHEMA_TOO_NEW'))
     return 'Its tables are newer than this version of Mersal.'
-  const code = errorCode(thrown)
-  return `It does not answer as it should (${code === 'none' ? 'an error without a code' : code}).`
+  if (isBusy(thrown)) return 'The database did not answer in time: it is busy, or locked.'
+  const codes = [...new Set(causesOf(thrown).flatMap(codesOf))]
+  const text = codes.length === 0 ? 'an error without a code' : codes.slice(0, 3).join(', ')
+  return `It does not answer as it should (${text}).`
 }

@@ -3,13 +3,13 @@ import type { OutboxOverview, Pause } from '../../core/operations.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
 import { queuesOf, type TransportQueues } from '../../operate/queues.ts'
-import { awayText } from '../http/problem.ts'
+import { awayText, isBusy } from '../http/problem.ts'
 import type { Source } from '../sources.ts'
 
 /** What was found when a source was looked at. */
 export interface Sight {
-  /** Milliseconds since the Unix epoch. */
-  readonly at: number
+  /** When the outbox was counted, in milliseconds since the Unix epoch; undefined: not yet. */
+  readonly at: number | undefined
   readonly overview: OutboxOverview | undefined
   readonly pauses: readonly Pause[]
   readonly queues: readonly TransportQueues[]
@@ -20,10 +20,17 @@ export interface Sight {
 export interface Watched {
   readonly source: Source
   readonly health: AppHealth | undefined
-  /** The latest one, which may be old. */
-  readonly sight: Sight | undefined
+  /** The latest one, which may be old, and of which a part may be missing. */
+  readonly sight: Sight
   /** Why there is no newer one, and since when. */
-  readonly trouble: { readonly text: string; readonly since: number } | undefined
+  readonly trouble: Trouble | undefined
+}
+
+export interface Trouble {
+  /** `slow`: it answers, but not in time. */
+  readonly kind: 'away' | 'slow'
+  readonly text: string
+  readonly since: number
 }
 
 /** Keys come with every look. */
@@ -31,6 +38,8 @@ const MOST_KEYS = 50
 /** However many ask, a source is looked at so often, and at most a tenth of the time. */
 const SHORTEST_MS = 1000
 const REST_FACTOR = 9
+/** After one that has ended in vain: somebody waits for the next one. */
+const LONGEST_REST_MS = 30_000
 /** Whoever asks does not wait longer. */
 const LONGEST_WAIT_MS = 3000
 /** Figures of the database do not wait longer for queues, which then come with the next look. */
@@ -40,50 +49,67 @@ const LONGEST_RATE_MS = 60_000
 
 /**
  * Looks at one source for all who ask. Never rejects: one that is away says so, and is looked at
- * again, one look at a time. Database and brokers are looked at apart, so that neither waits for
- * the other.
+ * again, one look at a time. The outbox, pauses and brokers are looked at apart, so that none of
+ * them waits for another, and the page has what can be had while the outbox cannot be counted.
  */
 export function watch(source: Source): () => Promise<Watched> {
   const clock = systemClock
-  let figures: (Figures & Pick<Sight, 'at' | 'rates'>) | undefined
+  let figures: Pick<Sight, 'at' | 'overview' | 'rates'> | undefined
+  let pauses: Sight['pauses'] = []
   let queues: Sight['queues'] | undefined
+  let health: AppHealth | undefined
   let before: { readonly at: number; readonly overview: OutboxOverview } | undefined
-  let trouble: Watched['trouble']
+  let trouble: Trouble | undefined
 
-  const lookAtStore = inTurns(clock, async () => {
+  const lookAtOutbox = inTurns(clock, async () => {
+    const began = clock.monotonic()
     try {
       await source.ready()
-      const began = clock.monotonic()
-      const found = await figuresOf(source)
+      const overview = await source.store?.operations?.overview?.({ keys: MOST_KEYS })
       const at = clock.monotonic()
-      const rates = ratesOf(before, found.overview, at)
-      figures = { at: clock.now(), ...found, rates }
-      before = found.overview && { at, overview: found.overview }
+      figures = { at: clock.now(), overview, rates: ratesOf(before, overview, at) }
+      before = overview && { at, overview }
       trouble = undefined
       return at - began
     } catch (thrown) {
-      trouble = { text: awayText(thrown), since: trouble?.since ?? clock.now() }
+      const kind = isBusy(thrown) ? 'slow' : 'away'
+      trouble = { kind, text: awayText(thrown), since: trouble?.since ?? clock.now() }
       before = undefined
-      return 0
+      // A database that has worked in vain has worked; one that is away comes back soon.
+      const worked = kind === 'slow' ? clock.monotonic() - began : 0
+      return Math.min(worked, LONGEST_REST_MS / REST_FACTOR)
     }
   })
-  const lookAtBrokers = inTurns(clock, async () => {
-    // What the database knows of queues comes first.
-    if (figures === undefined) await lookAtStore()
+  const lookAtPauses = inTurns(clock, async () => {
     const began = clock.monotonic()
-    queues = await queuesSeen(source, figures?.overview)
+    pauses = await pausesSeen(source, pauses)
     return clock.monotonic() - began
+  })
+  const lookAtBrokers = inTurns(clock, async () => {
+    // What the database knows of queues comes first, if it comes soon.
+    if (figures === undefined) await fulfilledWithin(clock, LONGEST_WAIT_MS, lookAtOutbox())
+    const began = clock.monotonic()
+    queues = withLatest(await queuesSeen(source, figures?.overview), queues)
+    return clock.monotonic() - began
+  })
+  const lookAtHealth = inTurns(clock, async () => {
+    health = await source.health?.()
+    return 0
   })
 
   return async () => {
-    const store = lookAtStore()
+    const within = (look: Promise<void>): Promise<boolean> =>
+      fulfilledWithin(clock, LONGEST_WAIT_MS, look)
     const brokers = lookAtBrokers()
-    const health = await source.health?.()
-    if (!(await fulfilledWithin(clock, LONGEST_WAIT_MS, store)))
-      trouble ??= { text: 'It has not answered yet.', since: clock.now() }
+    const [counted] = await Promise.all([
+      within(lookAtOutbox()),
+      within(lookAtPauses()),
+      within(lookAtHealth()),
+    ])
+    if (!counted) trouble ??= { kind: 'slow', text: 'It has not answered yet.', since: clock.now() }
     else if (queues === undefined) await fulfilledWithin(clock, FIRST_QUEUES_MS, brokers)
-    const sight = figures && { ...figures, queues: queues ?? [] }
-    return { source, health, sight, trouble }
+    const { at, overview, rates } = figures ?? {}
+    return { source, health, sight: { at, overview, rates, pauses, queues: queues ?? [] }, trouble }
   }
 }
 
@@ -105,16 +131,18 @@ function inTurns(clock: Clock, look: () => Promise<number>): () => Promise<void>
   }
 }
 
-type Figures = Pick<Sight, 'overview' | 'pauses'>
-
-async function figuresOf(source: Source): Promise<Figures> {
-  const { overview, pauses } = source.store?.operations ?? {}
-  const [counted, paused] = await Promise.all([
-    overview?.({ keys: MOST_KEYS }),
-    pauses?.list() ?? [],
-  ])
-  return { overview: counted, pauses: paused }
+/** Never rejects: the outbox tells of a database that is away. */
+async function pausesSeen(source: Source, last: Sight['pauses']): Promise<Sight['pauses']> {
+  try {
+    await source.ready()
+    return (await source.store?.operations?.pauses?.list()) ?? []
+  } catch {
+    return last
+  }
 }
+
+/** An outbox that was not counted is not counted for its queues either. */
+const UNCOUNTED = { destinations: [] } as const
 
 /** Never rejects: what cannot be looked at says so. */
 async function queuesSeen(
@@ -122,13 +150,22 @@ async function queuesSeen(
   counted: OutboxOverview | undefined,
 ): Promise<Sight['queues']> {
   const place = { store: source.store ?? {}, transports: source.transports }
-  const known = counted === undefined ? {} : { counted }
+  const known = { counted: counted ?? UNCOUNTED }
   try {
     return ownQueues(source, await queuesOf({ queues: source.queues }, [place], known))
   } catch (thrown) {
     const problem = awayText(thrown)
     return [...source.transports.keys()].map((transport) => ({ transport, queues: [], problem }))
   }
+}
+
+/** Of a broker that cannot be looked at now, its queues as they were seen last. */
+function withLatest(found: Sight['queues'], last: Sight['queues'] = []): Sight['queues'] {
+  return found.map((one) =>
+    one.problem === undefined
+      ? one
+      : { ...one, queues: last.find((of) => of.transport === one.transport)?.queues ?? [] },
+  )
 }
 
 /** Of apps that share a broker, each shows its own queue. */

@@ -292,7 +292,12 @@ function boxesOf({
 }: SourceView): readonly { value: string; text: string }[] {
   return [
     ...(offers.letters
-      ? [{ value: JSON.stringify([null, null]), text: `outgoing (${count(counts?.dead ?? 0)})` }]
+      ? [
+          {
+            value: JSON.stringify([null, null]),
+            text: `outgoing${counts === null ? '' : ` (${count(counts.dead)})`}`,
+          },
+        ]
       : []),
     ...queues.map(({ queue, transport, dead }) => ({
       value: JSON.stringify([queue, transport]),

@@ -9,7 +9,7 @@ import { Safe } from '../parts/safe.tsx'
 import { SourcePicker, sourceOf } from '../parts/picker.tsx'
 import { linkTo, type Place } from '../router.ts'
 import { count, duration } from '../words.ts'
-import { Estimated } from './overview.tsx'
+import { Estimated, toneOf } from './overview.tsx'
 
 export function OutboxPage({ live, place }: { live: LiveState; place: Place }): VNode {
   const { overview } = live
@@ -19,7 +19,9 @@ export function OutboxPage({ live, place }: { live: LiveState; place: Place }): 
   return (
     <>
       <SourcePicker sources={overview.sources} place={place} chosen={source.name} />
-      {source.trouble === null ? null : <Notice tone="bad" title={source.trouble.text} />}
+      {source.trouble === null ? null : (
+        <Notice tone={toneOf(source.trouble)} title={source.trouble.text} />
+      )}
       <Estimated source={source} />
       <Destinations source={source} />
       <Keys source={source} />
@@ -135,7 +137,7 @@ function Destinations({ source }: { source: SourceView }): VNode {
         <h2>By destination</h2>
       </header>
       {destinations.length === 0 ? (
-        <Empty>Nothing waits.</Empty>
+        <Empty>{source.counts === null ? 'Not known.' : 'Nothing waits.'}</Empty>
       ) : (
         <Table
           caption="Messages by destination"
@@ -178,7 +180,7 @@ function Keys({ source }: { source: SourceView }): VNode {
         <span class="quiet">those that are held back, then the oldest</span>
       </header>
       {keys.length === 0 ? (
-        <Empty>No message with a key waits.</Empty>
+        <Empty>{source.counts === null ? 'Not known.' : 'No message with a key waits.'}</Empty>
       ) : (
         <Table
           caption="Messages by partition key"

@@ -31,8 +31,9 @@ export function OverviewPage({ live }: { live: LiveState }): VNode {
 const deadOf = ({ queues }: SourceView): number => queues.reduce((sum, { dead }) => sum + dead, 0)
 
 function stateOf({ trouble, health, counts }: SourceView): readonly [Tone, string] {
-  if (trouble !== null) return ['bad', 'away']
+  if (trouble?.kind === 'away') return ['bad', 'away']
   if (health?.status === 'down') return ['bad', 'down']
+  if (trouble !== null) return ['warn', 'slow']
   if (counts !== null && counts.behindMs > BEHIND_MS) return ['warn', 'behind']
   if (health?.status === 'degraded') return ['warn', 'degraded']
   return ['good', 'well']
@@ -64,10 +65,10 @@ function Source({
         ) : null}
       </header>
       {trouble === null ? null : (
-        <Notice tone="bad" title={trouble.text}>
+        <Notice tone={toneOf(trouble)} title={trouble.text}>
           Since <Time at={trouble.since} />.{' '}
           {seenAt === null ? (
-            'Nothing has been seen yet.'
+            'The outbox has not been counted yet.'
           ) : (
             <>
               The figures are those of <Time at={seenAt} />.
@@ -88,10 +89,13 @@ function Source({
   )
 }
 
+export const toneOf = ({ kind }: NonNullable<SourceView['trouble']>): Tone =>
+  kind === 'away' ? 'bad' : 'warn'
+
 function Figures({ source }: { source: SourceView }): VNode | null {
-  const { name, counts, pauses } = source
+  const { name, counts, pauses, queues } = source
   const dead = deadOf(source)
-  if (counts === null && source.queues.length === 0) return null
+  if (counts === null && queues.length === 0 && pauses.length === 0) return null
   return (
     <div class="figures">
       {counts === null ? null : (
@@ -119,8 +123,8 @@ function Figures({ source }: { source: SourceView }): VNode | null {
       )}
       <Figure
         name="Dead, incoming"
-        value={count(dead)}
-        note={plural(source.queues.length, 'queue')}
+        value={queues.length === 0 && isUnseen(source) ? '–' : count(dead)}
+        note={isUnseen(source) ? unseenText(source) : plural(queues.length, 'queue')}
         tone={dead > 0 ? 'bad' : 'calm'}
         href={linkTo('dead', { source: name, ...firstDead(source) })}
       />
@@ -135,6 +139,11 @@ function Figures({ source }: { source: SourceView }): VNode | null {
     </div>
   )
 }
+
+const isUnseen = ({ queueTroubles }: SourceView): boolean => queueTroubles.length > 0
+
+const unseenText = ({ queues }: SourceView): string =>
+  queues.length === 0 ? 'the broker cannot be asked' : 'as seen last: the broker is away'
 
 /** Millions of rows are not counted, and then the page says so. */
 export function Estimated({ source }: { source: SourceView }): VNode | null {
