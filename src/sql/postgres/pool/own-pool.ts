@@ -20,10 +20,14 @@ export interface OwnPoolOptions {
   readonly more?: object
 }
 
-/** Its one connection can read the log of the server. No statement on it has a time limit. */
+/**
+ * Its one connection can read the log of the server. No statement on it has a time limit, and none
+ * is sent before the last one is answered: `pg` refuses to read a stream otherwise.
+ */
 export function replicationPool(given: PostgresPool): PostgresPool {
   const more = {
     replication: 'database',
+    pipeline: false,
     query_timeout: 0,
     statement_timeout: 0,
     connectionTimeoutMillis: REPLICATION_CONNECT_MS,

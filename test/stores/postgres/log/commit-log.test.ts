@@ -1,5 +1,9 @@
+import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { LogReader } from '../../../../src/core/commit-log.ts'
+import { silentLogger } from '../../../../src/core/telemetry.ts'
 import type { Relays } from '../../../../src/index.ts'
+import { postgres } from '../../../../src/postgres.ts'
 import { clusterAvailable } from '../../../postgres/cluster.ts'
 import {
   type Arrival,
@@ -65,6 +69,28 @@ describe.skipIf(!clusterAvailable())('a relay that reads the commit log', () => 
     const arrivals = await place.arrivals()
     for (const key of keys) expect(numbersOf(arrivals, key)).toEqual(upTo(40))
     expect([arrivals.length, duplicates(arrivals)]).toEqual([120, 0])
+  })
+
+  test('reads the log over a pool with `pipeline: true` as well', async () => {
+    const pool = new pg.Pool({ connectionString: place.server.url, max: 2, pipeline: true })
+    const store = postgres({ pool, listen: false, logger: silentLogger })
+    const reading = new AbortController()
+    const bodies: string[] = []
+    const reader: LogReader = {
+      committed({ rows }) {
+        bodies.push(...rows.map(({ message }) => Buffer.from(message.body).toString('utf8')))
+        return undefined
+      },
+      others: () => {},
+    }
+    const work = store.commitLog?.follow(reader, { signal: reading.signal })
+    const late = performance.now() + WAIT.timeout
+    while (!bodies.includes('7') && performance.now() < late) await place.send(7)
+    expect(bodies).toContain('7')
+    reading.abort()
+    await work
+    await store[Symbol.asyncDispose]()
+    await pool.end()
   })
 
   test('P12: bodies and headers of any kind arrive as they were sent', async () => {
