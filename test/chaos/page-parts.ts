@@ -49,6 +49,9 @@ export const results = (): readonly Result[] => resultsOf('')
 /** Those with the second workload. */
 export const featureResults = (): readonly Result[] => resultsOf('features-')
 
+/** Those whose relays read the log of PostgreSQL. */
+export const logResults = (): readonly Result[] => resultsOf('log-')
+
 function resultsOf(prefix: string): readonly Result[] {
   const files = readdirSync(folder).filter((name) =>
     new RegExp(`^${prefix}(${Object.keys(stores).join('|')})-\\d+\\.json$`).test(name),

@@ -13,6 +13,7 @@ import { type GuardsResult, type ProgramsResult, programsSection } from '../user
 import { nemeses } from './nemeses/all.ts'
 import {
   featureResults,
+  logResults,
   promises,
   read,
   results,
@@ -35,6 +36,10 @@ const matrices = [
   { file: 'crash-matrix-nats.json', title: 'Killed at every point, with NATS as the broker' },
   { file: 'crash-matrix-redis.json', title: 'Killed at every point, with Redis as the broker' },
   { file: 'crash-matrix-kafka.json', title: 'Killed at every point, with Kafka as the broker' },
+  {
+    file: 'crash-matrix-log.json',
+    title: 'Killed at every point, with a relay that reads the log of PostgreSQL',
+  },
 ] as const
 
 const matrixPart = (file: string, title: string): string =>
@@ -83,11 +88,12 @@ function promiseRows(results: readonly Result[]): string[][] {
   })
 }
 
-function faultRows(results: readonly Result[], store: Store): string[][] {
+/** `log`: those of the log as well. */
+function faultRows(results: readonly Result[], store: Store, log: boolean): string[][] {
   const landed = (name: string): number =>
     sum(results.map(({ faults }) => faults[name]?.landed ?? 0))
   return nemeses
-    .filter(({ on }) => on.includes(store))
+    .filter(({ on, needs }) => on.includes(store) && (log || needs !== 'commit log'))
     .map(({ name, says }) => [`\`${name}\`: ${says}`, String(landed(name))])
 }
 
@@ -115,7 +121,7 @@ const runHead =
     ',',
   )
 
-function section(results: readonly Result[], store: Store): string {
+function section(results: readonly Result[], store: Store, title?: string): string {
   const versions = [
     ...new Set(
       results.flatMap((result) =>
@@ -123,7 +129,7 @@ function section(results: readonly Result[], store: Store): string {
       ),
     ),
   ]
-  return `## ${stores[store]}
+  return `## ${title ?? stores[store]}
 
 ${versions.join(', ')}. Repeat a run with the command of its seed, such as \`${results[0]?.command}\`; the moments of a real machine differ each time.
 
@@ -131,7 +137,7 @@ ${table(runHead, runRows(results))}
 
 ${table(['promise, and the checkers that look', 'runs', 'violations'], promiseRows(results))}
 
-${table(['fault', 'landed'], faultRows(results, store))}
+${table(['fault', 'landed'], faultRows(results, store, title !== undefined))}
 `
 }
 
@@ -190,6 +196,12 @@ ${results
 }
 const featureChecks: readonly string[] = ['sagaOnce', 'sagaTimeouts', 'onceEffect', 'orderedEffect']
 
+/** Relays that read the log: one of them at a time, while the other one claims. */
+function logRuns(results: readonly Result[]): string {
+  const title = 'PostgreSQL and RabbitMQ, with relays that read the log'
+  return results.length === 0 ? '' : `${section(results, 'postgres', title)}\n`
+}
+
 /** The page as it should be. */
 export function page(): string {
   const all = results()
@@ -207,7 +219,7 @@ order, heals everything, waits until nothing is left, and compares three things 
 after every action. The promises are those of [guarantees](guarantees.md). A run in which a planned fault did not land is *invalid*, and counts for nothing.
 
 ${parts.join('\n')}
-${matrices.map(({ file, title }) => matrixPart(file, title)).join('')}${featuresSection(read('crash-features.json') as FeaturesResult, read('crash-features-planted.json') as PlantedResult)}
+${logRuns(logResults())}${matrices.map(({ file, title }) => matrixPart(file, title)).join('')}${featuresSection(read('crash-features.json') as FeaturesResult, read('crash-features-planted.json') as PlantedResult)}
 ${featureRuns(featureResults())}
 ${mutantSection(read('mutants.json') as Mutants)}
 ${programsSection(read('programs.json') as ProgramsResult, read('guards.json') as GuardsResult)}

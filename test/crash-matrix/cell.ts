@@ -153,13 +153,37 @@ class Show {
     const roles: readonly Role[] =
       kind.road === 'relay' ? ['finance', 'writer', 'relay'] : ['finance', 'writer']
     const lives = trap.again === undefined ? [this.#steps()] : [this.#steps(), trap.again]
+    const second = trap.options?.second
+    if (second === 'reads') await this.#startRelayThatReads()
     const deaths = roles.map(async (role) => {
+      // What it writes is told of by the log.
+      if (role === 'writer' && kind.log === true) await this.#followed()
       // It finds something to claim at its first look.
-      if (role === 'relay' && trap.victim === 'relay') await this.#someAreWaiting()
+      else if (role === 'relay' && trap.victim === 'relay' && kind.log !== true)
+        await this.#someAreWaiting()
       if (role === trap.victim) await this.#processes.dying(role, lives)
       this.#processes.start(role)
     })
+    if (second === 'waits') deaths.push(this.#startRelayThatWaits())
     await Promise.all(deaths)
+  }
+
+  async #startRelayThatReads(): Promise<void> {
+    this.#processes.start('relay')
+    await this.#followed()
+  }
+
+  async #startRelayThatWaits(): Promise<void> {
+    await this.#followed()
+    this.#processes.start('relay')
+  }
+
+  /** Resolves when somebody reads the log. */
+  async #followed(): Promise<void> {
+    while (!(await this.#site.database.followed(this.#site.schema))) {
+      this.#processes.check()
+      await sleep(20)
+    }
   }
 
   async #someAreWaiting(): Promise<void> {

@@ -132,3 +132,13 @@ describe.each(roads)('$relay: the same checks notice a bus with a bug', (road) =
     await expect(run({ ...cellAt('P1', road.relay), later: 1000 })).rejects.toThrow('invalid run')
   })
 })
+
+test.skipIf(!isHere({ database: 'postgres' }))(
+  'relay that reads the log: settling before the confirm loses messages',
+  limits,
+  async ({ expect }) => {
+    const cell = cellAt('R9', 'relay that reads the log')
+    const { findings } = await run({ ...cell, bug: 'settle before confirm' })
+    expect(findings.lost).not.toEqual([])
+  },
+)

@@ -14,18 +14,22 @@ export interface RelayKind {
   readonly road: 'express' | 'relay' | 'straight'
   /** A pool whose connections send a statement before the last one is answered. */
   readonly pipeline: boolean
+  /** The relay reads the log of the database, and the others write for it. */
+  readonly log?: true
 }
 
 export type Role = 'writer' | 'finance' | 'relay' | 'migrator' | 'operator'
 
 /**
  * The n-th time that this moment comes. The last step of all kills the process there; `reset` takes
- * the connections to the broker away; `term` sends SIGTERM.
+ * the connections to the broker away, `cut` the one that reads the log; `term` sends SIGTERM.
  */
 export interface Step {
   readonly moment: string
   readonly nth?: number
-  readonly do?: 'reset' | 'term'
+  /** Only with a message that the log has told of. */
+  readonly logged?: true
+  readonly do?: 'reset' | 'cut' | 'term'
 }
 
 /** A deliberate bug, to see that the checks notice it. */
@@ -57,6 +61,8 @@ export interface CellOptions {
   readonly slowHandlers?: boolean
   /** Only the writer runs a relay beside its express lane: the consumer would be as fast. */
   readonly oneRelay?: boolean
+  /** Another relay, which lives on: it reads the log first, or waits for its turn. */
+  readonly second?: 'reads' | 'waits'
 }
 
 /** A last step that another database has in place of the one of PostgreSQL. */
@@ -79,13 +85,14 @@ export const NOWHERE = 'nowhere'
  */
 export const HOLD_MS = 2500
 
-export const relay = (options: CellOptions) => ({
+export const relay = ({ options, kind }: Pick<WorkerPlan, 'options' | 'kind'>) => ({
   claimMs: HOLD_MS,
   expressGraceMs: HOLD_MS,
   pollIntervalMs: 100,
   batchSize: 6,
   maxAttempts: options.maxAttempts ?? 3,
   retry: { firstMs: 20, longestMs: 50 },
+  ...(kind.log === true ? { commitLog: true } : {}),
 })
 
 /** Transactions of the writer. */

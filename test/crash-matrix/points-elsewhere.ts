@@ -44,6 +44,17 @@ const onBroker: Readonly<Record<NonNullable<RelayKind['broker']>, Others>> = {
   },
 }
 
+/** Where a relay that reads the log goes another way than one that claims. */
+const onLog: ReadonlySet<string> = new Set(
+  'P4 P5 P5b P6 F1 R3 R4 R5 R6 R7 R7b R7c R8 R9 B1 R12 R13 R14 S1 S2 T1 T2 T3 T4 T5 T6 T7 T8'.split(
+    ' ',
+  ),
+)
+
+/** Whether it is tried on this road at all. */
+export const isTried = (point: string, { log }: Pick<RelayKind, 'log'>): boolean =>
+  log !== true || onLog.has(point)
+
 const onRoad = (other: Other | undefined, road: RelayKind['road']): Instead | string | undefined =>
   typeof other !== 'object' || !('relay' in other)
     ? other
@@ -61,7 +72,9 @@ export function elsewhere(
 }
 
 /** Why the point is missing on some databases or brokers. */
-export const absentElsewhere = (point: string): readonly string[] =>
-  [onMysql, ...Object.values(onBroker)]
+export const absentElsewhere = (point: string): readonly string[] => [
+  ...[onMysql, ...Object.values(onBroker)]
     .map((others) => onRoad(others[point], 'relay'))
-    .filter((text) => typeof text === 'string')
+    .filter((text) => typeof text === 'string'),
+  ...(onLog.has(point) ? [] : ['here a relay that reads the log is like any other']),
+]

@@ -3,7 +3,7 @@
  * no place here.
  */
 import type { Bug, CellOptions, Instead, RelayKind, Role, Step } from './plan.ts'
-import { absentElsewhere, elsewhere } from './points-elsewhere.ts'
+import { absentElsewhere, elsewhere, isTried } from './points-elsewhere.ts'
 
 type Road = RelayKind['road']
 
@@ -50,9 +50,10 @@ function point(
     listed,
     meaning,
     trap(kind) {
-      const found = trap(kind)
+      const found = isTried(name, kind) ? trap(kind) : undefined
       const other = elsewhere(name, kind)
-      if (other === undefined || found === undefined) return found
+      if (found === undefined) return undefined
+      if (other === undefined) return kind.log === true ? onlyLogged(found) : found
       return typeof other === 'string' ? undefined : insteadOf(found, other)
     },
     absent: [...(absent === undefined ? [] : [absent]), ...absentElsewhere(name)],
@@ -68,6 +69,28 @@ function insteadOf(trap: Trap, { options, first, ...last }: Instead): Trap {
     options: { ...trap.options, ...options },
   }
 }
+
+/** Moments of which it is known whether they are about a message that the log told of. */
+const ofMessages = /^(?:publish|confirm|settle|release|commit\(settle\))/
+
+/** What the reader of the log does with messages that it has claimed is no news. */
+const onlyLogged = (trap: Trap): Trap =>
+  trap.victim === 'relay'
+    ? {
+        ...trap,
+        steps: trap.steps.map((step) =>
+          ofMessages.test(step.moment) ? { ...step, logged: true } : step,
+        ),
+      }
+    : trap
+
+/** Where somebody reads the log. */
+const reading =
+  (steps: readonly Step[], options?: CellOptions) =>
+  ({ log }: RelayKind): Trap | undefined =>
+    log === true
+      ? { victim: 'relay', steps, ...(options === undefined ? {} : { options }) }
+      : undefined
 
 const one = (victim: Role, moment: string, nth = 1): Trap => ({ victim, steps: [{ moment, nth }] })
 const everywhere =
@@ -88,7 +111,7 @@ const published =
 
 const noOutbox = 'straight: the message is in its queue with the commit, and no relay moves it'
 const noBroker = 'straight: there is no broker besides the database'
-const noWal = 'there is no relay that reads the log of the database'
+const noLog = 'nobody reads the log of the database here'
 const queueOnly =
   'RabbitMQ keeps what a consumer holds; only the PostgreSQL queue has holds that end'
 
@@ -272,8 +295,18 @@ const relayPoints: readonly CrashPoint[] = [
     noBroker,
   ),
   point('R12b', 'the exchange is being declared', published('declare:written'), noBroker),
-  point('R13', 'the row is settled, the position in the log is not', () => undefined, noWal),
-  point('R14', 'in the middle of a transaction that is streamed', () => undefined, noWal),
+  point(
+    'R13',
+    'the row is settled, the position in the log is not',
+    reading([{ moment: 'commit(settle):answered', nth: 2 }, { moment: 'log position:before' }]),
+    noLog,
+  ),
+  point(
+    'R14',
+    'in the middle of a transaction that is streamed',
+    reading([{ moment: 'log row', nth: 3 }]),
+    noLog,
+  ),
   point(
     'N3',
     'a notification has been heard, nothing has been claimed',
@@ -323,6 +356,65 @@ const relayPoints: readonly CrashPoint[] = [
       },
     }),
     'a relay that runs beside the express lane is the same code',
+  ),
+]
+
+/** On the way through the log. */
+const logPoints: readonly CrashPoint[] = [
+  point(
+    'T1',
+    'a transaction has been read from the log, nothing of it is in hand',
+    reading([{ moment: 'log commit:before', nth: 3 }]),
+    noLog,
+  ),
+  point(
+    'T2',
+    'what came from the log cannot go: giving it back is sent, not answered',
+    reading([{ moment: 'release:sent' }]),
+    noLog,
+  ),
+  point(
+    'T3',
+    'the position in the log is sent, after rows were settled',
+    reading([{ moment: 'settle:sent', nth: 2 }, { moment: 'log position:written' }]),
+    noLog,
+  ),
+  point(
+    'T4',
+    'the connection that reads the log is lost, a new slot has been asked for',
+    reading([{ moment: 'log row', nth: 2, do: 'cut' }, { moment: 'slot:sent' }]),
+    noLog,
+  ),
+  point(
+    'T5',
+    'after a lost connection there is a new slot, nothing has been read from it',
+    reading([{ moment: 'log row', nth: 2, do: 'cut' }, { moment: 'slot:answered' }]),
+    noLog,
+  ),
+  point(
+    'T6',
+    'rows from the log are with the broker, no confirm has been heard; another relay takes over',
+    reading([{ moment: 'publish all:written', nth: 2 }], { second: 'waits' }),
+    noLog,
+  ),
+  point(
+    'T7',
+    'the relay waits for its turn, another one reads the log',
+    reading([{ moment: 'slot:refused', nth: 2 }], { second: 'reads' }),
+    noLog,
+  ),
+  point(
+    'T8',
+    'the relay has taken over after a first death of the reader, nothing has been read',
+    ({ log }) =>
+      log === true
+        ? {
+            victim: 'relay',
+            steps: [{ moment: 'publish next:before' }],
+            again: [{ moment: 'slot:answered' }],
+          }
+        : undefined,
+    noLog,
   ),
 ]
 
@@ -474,6 +566,7 @@ const operators: readonly CrashPoint[] = [
 export const crashPoints: readonly CrashPoint[] = [
   ...producer,
   ...relayPoints,
+  ...logPoints,
   ...consumer,
   ...operators,
 ]
@@ -483,6 +576,13 @@ export const relayKinds: readonly RelayKind[] = [
   { name: 'express lane, pipelined', database: 'postgres', road: 'express', pipeline: true },
   { name: 'relay program', database: 'postgres', road: 'relay', pipeline: false },
   { name: 'relay program, pipelined', database: 'postgres', road: 'relay', pipeline: true },
+  {
+    name: 'relay that reads the log',
+    database: 'postgres',
+    road: 'relay',
+    pipeline: true,
+    log: true,
+  },
   { name: 'straight', database: 'postgres', road: 'straight', pipeline: false },
   { name: 'MariaDB, express lane', database: 'mysql', road: 'express', pipeline: false },
   { name: 'MariaDB, relay program', database: 'mysql', road: 'relay', pipeline: false },

@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { command, event, Mersal, stopOnSignals } from '../../src/index.ts'
+import type { CommitLog, LogCondition } from '../../src/core/commit-log.ts'
 import type { MessageTracker } from '../../src/core/tracker.ts'
-import type { Transport } from '../../src/core/transport.ts'
 import { openBroker } from './brokers/open.ts'
 import { openDesk } from './desks/open.ts'
 import {
@@ -23,7 +23,7 @@ import {
   TRANSACTIONS,
   type WorkerPlan,
 } from './plan.ts'
-import { notingUnknowns, withPublish } from './unknowns.ts'
+import { hasty, notingUnknowns } from './unknowns.ts'
 
 const plan = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
 const { kind, role } = plan
@@ -38,18 +38,21 @@ const desk = await openDesk(plan, {
   migrate: role === 'migrator' ? 'auto' : 'check',
   program: false,
 })
-const { store } = desk
+const followed = Promise.withResolvers<void>()
+const store = { ...desk.store, ...telling(desk.store.commitLog) }
+
+/** Tells when the app has heard that somebody reads the log. */
+function telling(log: CommitLog | undefined): { readonly commitLog?: CommitLog } {
+  if (log === undefined) return {}
+  const condition = async (): Promise<LogCondition> => {
+    const found = await log.condition()
+    if (found.state === 'followed') setImmediate(followed.resolve)
+    return found
+  }
+  return { commitLog: { ...log, condition } }
+}
 
 const opened = kind.road === 'straight' ? desk.queue() : await openBroker(plan)
-
-/** A bug: the answer comes before the broker's. */
-function hasty(transport: Transport): Transport {
-  const publish: Transport['publish'] = (messages, options) => {
-    setTimeout(() => void transport.publish(messages, options), 100)
-    return messages.map(() => Promise.resolve({ kind: 'confirmed' as const }))
-  }
-  return withPublish(transport, publish)
-}
 
 /**
  * Whoever prunes keeps the others from it; that must be the consumer, which may have to die there.
@@ -77,7 +80,10 @@ const app = new Mersal<unknown>({
   transport,
   sendOnly: role !== 'finance',
   routes: { [topics.nowhere]: { queue: `${plan.queue}.${NOWHERE}` } },
-  outbox: { relay: { ...relay(plan.options), express: relays }, runRelay: relays },
+  outbox: {
+    relay: { ...relay(plan), express: kind.log === true ? 'commit-log' : relays },
+    runRelay: relays,
+  },
   receive: {
     concurrency: 4,
     immediateRetries: 0,
@@ -89,6 +95,9 @@ const app = new Mersal<unknown>({
 })
 
 class Undo extends Error {}
+
+/** Between two transactions, where a relay reads the log. */
+const PAUSE_MS = 20
 
 async function write(
   number: number,
@@ -129,8 +138,14 @@ async function once(number: number): Promise<void> {
 async function produce(): Promise<void> {
   let next = 0
   const lane = async (): Promise<void> => {
-    while (next < TRANSACTIONS) await once(next++)
+    while (next < TRANSACTIONS) {
+      await once(next++)
+      // Else most find an earlier message of their key, and are left to the claims.
+      if (kind.log === true) await sleep(PAUSE_MS)
+    }
   }
+  // Before, nothing is written for the log.
+  if (kind.log === true) await followed.promise
   await Promise.all([lane(), lane(), lane()])
 }
 

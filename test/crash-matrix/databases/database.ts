@@ -45,6 +45,8 @@ export interface CellDatabase extends AsyncDisposable {
   /** What is wrong with the tables that a killed migration has left. */
   halfDone(schema: string): Promise<string | undefined>
   progress(schema: string): Promise<Progress>
+  /** Whether somebody reads the log of this database for the schema. */
+  followed(schema: string): Promise<boolean>
   /** From now on, what could not be handled can be. */
   putRight(schema: string): Promise<void>
   left(schema: string, consumer: string): Promise<TablesLeft>

@@ -56,6 +56,7 @@ export async function openMysqlCells(): Promise<CellDatabase> {
       const [rows] = await pool.query<RowDataPacket[]>(progress(schema), [committed])
       return rows[0] as Progress
     },
+    followed: () => Promise.resolve(false),
     async putRight(schema) {
       await pool.query(`insert into ${schema}.put_right values (true)`)
     },

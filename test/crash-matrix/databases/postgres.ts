@@ -17,6 +17,9 @@ export async function openPostgresCells(): Promise<PostgresCells> {
       track_commit_timestamp: 'on',
       max_connections: '200',
       synchronous_commit: 'on',
+      wal_level: 'logical',
+      max_replication_slots: '20',
+      max_wal_senders: '20',
     }),
   )
   const pool = new Pool({ connectionString: cluster.url, max: 6, application_name: 'harness' })
@@ -54,6 +57,13 @@ export async function openPostgresCells(): Promise<PostgresCells> {
     async progress(schema) {
       const found = await pool.query<Progress>(progress(schema), [committed])
       return found.rows[0] as Progress
+    },
+    async followed(schema) {
+      const { rows } = await pool.query(
+        'select from pg_replication_slots where starts_with(slot_name, $1) and active and confirmed_flush_lsn is not null',
+        [`${schema}_log_`],
+      )
+      return rows.length > 0
     },
     async putRight(schema) {
       await pool.query(`insert into ${schema}.put_right values (true)`)

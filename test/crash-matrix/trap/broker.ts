@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Wire } from '../../../src/transports/rabbitmq/publish/wire.ts'
+import { isLogged } from './log.ts'
 import { at, awaited, connections } from './steps.ts'
 
 interface Model {
@@ -49,12 +50,13 @@ function flush({ connection, ch }: AmqpChannel): void {
 }
 
 /** A moment at which the broker has what has been written so far. */
-function here(channel: AmqpChannel, moment: string): void {
-  if (awaited(moment)) flush(channel)
-  at(moment)
+function here(channel: AmqpChannel, moment: string, logged = false): void {
+  if (awaited(moment, logged)) flush(channel)
+  at(moment, logged)
 }
 
-type Written = 'publish' | 'move'
+/** `logged`: a publish of a message that the log has told of. */
+type Written = 'publish' | 'logged' | 'move'
 interface Lane {
   tag: number
   readonly open: Map<number, Written>
@@ -66,6 +68,8 @@ function laneOf(channel: object): Lane {
   return lane
 }
 let unconfirmed = 0
+/** Of these, messages that the log has told of. */
+let unconfirmedLogged = 0
 let confirms = 0
 /** What copies of deliveries have been written for, by the id of the message. */
 const moved = new Map<string, 'retry' | 'dead' | 'back'>()
@@ -86,14 +90,16 @@ const original = {
 const { sendOrEnqueue } = prototype
 
 /** What can be written at once is written in one go, so that afterwards all of it is. */
-function published(channel: AmqpChannel): void {
+function published(channel: AmqpChannel, logged: boolean): void {
   if (unconfirmed === 0) {
     confirms = 0
     setImmediate(() => {
-      if (confirms === 0 && unconfirmed > 0) here(channel, 'publish all:written')
+      if (confirms === 0 && unconfirmed > 0)
+        here(channel, 'publish all:written', unconfirmedLogged > 0)
     })
   }
   unconfirmed += 1
+  if (logged) unconfirmedLogged += 1
 }
 
 /** The channel of each wire, known from its first message on. */
@@ -103,26 +109,27 @@ type Write = (this: Wire, ...given: Parameters<Wire['write']>) => void
 const { write } = Wire.prototype as { readonly write: Write }
 
 /** What has been written on it so far is with the broker. */
-function hereOn(wire: Wire, moment: string): void {
+function hereOn(wire: Wire, moment: string, logged = false): void {
   const known = channels.get(wire)
-  if (known === undefined) return at(moment)
-  if (awaited(moment)) wire.flush()
-  here(known, moment)
+  if (known === undefined) return at(moment, logged)
+  if (awaited(moment, logged)) wire.flush()
+  here(known, moment, logged)
 }
 
 const writeOne: Write = function (place, content, properties) {
   const move = moveOf(place.exchange, place.routingKey)
   const name = move === undefined ? 'publish' : `move(${move})`
+  const logged = isLogged(properties.messageId ?? '')
   if (move !== undefined) moved.set(properties.messageId ?? '', move)
-  else if (unconfirmed > 0) hereOn(this, 'publish next:before')
-  at(`${name}:before`)
+  else if (unconfirmed > 0) hereOn(this, 'publish next:before', unconfirmedLogged > 0)
+  at(`${name}:before`, logged)
   write.call(this, place, content, properties)
   if (writing === undefined) throw new Error('a message was written on no channel')
   channels.set(this, writing)
   connections.add(writing.connection)
   const lane = laneOf(writing)
-  lane.open.set(++lane.tag, move === undefined ? 'publish' : 'move')
-  if (move === undefined) published(writing)
+  lane.open.set(++lane.tag, move === undefined ? (logged ? 'logged' : 'publish') : 'move')
+  if (move === undefined) published(writing, logged)
   else hereOn(this, `${name}:written`)
 }
 
@@ -142,12 +149,15 @@ const channel: ChannelPrototype = {
     const tags = multiple
       ? [...lane.open.keys()].filter((tag) => tag <= deliveryTag)
       : [deliveryTag]
-    const publishes = tags.filter((tag) => lane.open.get(tag) === 'publish').length
+    const written = tags.map((tag) => lane.open.get(tag))
+    const logged = written.filter((each) => each === 'logged').length
+    const publishes = written.filter((each) => each === 'publish').length + logged
     for (const tag of tags) lane.open.delete(tag)
     unconfirmed = Math.max(0, unconfirmed - publishes)
+    unconfirmedLogged = Math.max(0, unconfirmedLogged - logged)
     confirms += publishes
     const result = original.emit.call(this, name, ...given)
-    if (publishes > 0 && unconfirmed > 0) at('confirm some')
+    if (publishes > 0 && unconfirmed > 0) at('confirm some', logged > 0)
     return result
   },
   dispatchMessage(fields, message) {
@@ -177,6 +187,7 @@ const connection: ConnectionPrototype = {
     const result = emitOfConnection.call(this, name, ...given)
     if (name !== 'close') return result
     unconfirmed = 0
+    unconfirmedLogged = 0
     at('broker lost')
     return result
   },

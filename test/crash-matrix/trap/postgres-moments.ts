@@ -3,6 +3,7 @@
  */
 
 const kinds: readonly (readonly [name: string, text: RegExp])[] = [
+  ['slot', /^CREATE_REPLICATION_SLOT /],
   ['cancel', /delete from \S+\.outbox o using ours\s/],
   ['saga load', /^select id::text as id, version::text as version[\s\S]* for update$/],
   ['saga store', /^insert into \S+\.saga \(/],

@@ -1,6 +1,8 @@
 /** Watches the clients of the database. */
 import pg from 'pg'
+import { isLogToken } from '../../../src/core/commit-log.ts'
 import { executedOn } from '../../postgres/flights.ts'
+import { isStream, watchPositions, watchStream } from './log.ts'
 import { statementName } from './postgres-moments.ts'
 import { at } from './steps.ts'
 
@@ -9,12 +11,14 @@ interface Watched {
   done: Set<string>
   /** Statements of the transaction that was committed last. */
   committed: Set<string>
+  /** The open transaction settles messages that the log has told of. */
+  logged: boolean
 }
 
 const watched = new WeakMap<object, Watched>()
 
 function watchedOf(client: object): Watched {
-  const known = watched.get(client) ?? { done: new Set(), committed: new Set() }
+  const known = watched.get(client) ?? { done: new Set(), committed: new Set(), logged: false }
   watched.set(client, known)
   return known
 }
@@ -32,7 +36,12 @@ function answered(client: object, name: string): void {
   else if (name === 'commit') state.committed = state.done
   else return
   state.done = new Set()
+  state.logged = false
 }
+
+/** Whether one of the values of a settlement is a token of a row that was written for the log. */
+const tellsOfLog = (values: readonly unknown[] = []): boolean =>
+  values.flat().some((value) => typeof value === 'string' && isLogToken(value))
 
 interface Stream {
   cork(): void
@@ -47,6 +56,7 @@ interface Wire {
 
 interface Flight {
   readonly text?: string
+  readonly values?: readonly unknown[]
   callback?: (error: unknown, ...given: unknown[]) => void
   submit(connection: Wire): unknown
   handleCommandComplete(message: { readonly text: string }, ...given: unknown[]): void
@@ -72,6 +82,7 @@ function watchFlight(flight: Flight, client: object): void {
   const state = watchedOf(client)
   const read = readerOf(client)
   const own = ownName(flight)
+  const logged = tellsOfLog(flight.values)
   const { callback } = flight
   const submit = flight.submit.bind(flight)
   const complete = flight.handleCommandComplete.bind(flight)
@@ -90,7 +101,7 @@ function watchFlight(flight: Flight, client: object): void {
       at('save:before')
     }
     if (name === 'commit') moments = momentsOf(name, [], state)
-    for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`)
+    for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`, logged)
   }
   flight.submit = (connection) => {
     const { stream } = connection
@@ -107,7 +118,7 @@ function watchFlight(flight: Flight, client: object): void {
     const result = submit(
       Object.assign(Object.create(connection) as typeof connection, { stream: watched }),
     )
-    for (const moment of moments) at(`${moment}:sent`)
+    for (const moment of moments) at(`${moment}:sent`, logged)
     return result
   }
   flight.handleCommandComplete = (message, ...given) => {
@@ -120,8 +131,8 @@ function watchFlight(flight: Flight, client: object): void {
   flight.callback = (error, ...given) => {
     if (moments.length > 0 && !error) {
       Object.assign(state, { committed: state.done, done: new Set() })
-      for (const moment of moments) at(`${moment}:answered`)
-    } else if (own !== undefined && !error) at(`${own}:answered`)
+      for (const moment of moments) at(`${moment}:answered`, logged)
+    } else if (own !== undefined && !error) at(`${own}:answered`, logged)
     callback?.(error, ...given)
   }
 }
@@ -136,10 +147,12 @@ type Query = (this: object, ...given: readonly unknown[]) => unknown
 const client = pg.Client.prototype as unknown as { query: Query; emit: Query }
 const { query, emit } = client
 
-const pool = pg.Pool.prototype as unknown as { emit: Query }
+// What `pg` derives from this class must have no method of its own, or Mersal does not know it.
+const pool = Object.getPrototypeOf(pg.Pool.prototype) as { emit: Query }
 const emitOfPool = pool.emit
 
 export function watchDatabase(): void {
+  watchPositions(pg)
   client.query = watch
   client.emit = heard
   pool.emit = released
@@ -147,7 +160,8 @@ export function watchDatabase(): void {
 
 function watch(this: object, ...given: readonly unknown[]): unknown {
   const [first] = given
-  if (isFlight(first)) {
+  if (isStream(first)) watchStream(first)
+  else if (isFlight(first)) {
     watchFlight(first, this)
     if (ownName(first) === undefined) return query.apply(this, [...given])
   }
@@ -161,19 +175,18 @@ function watch(this: object, ...given: readonly unknown[]): unknown {
   // An empty claim is none: nothing would be at stake. Only its answer tells.
   if (!['begin', 'own begin', 'commit', 'rollback', 'claim', 'take'].includes(name))
     state.done.add(name)
-  const moments = momentsOf(
-    name,
-    config.values ?? (given[1] as readonly unknown[] | undefined) ?? [],
-    state,
-  )
+  const values = config.values ?? (given[1] as readonly unknown[] | undefined) ?? []
+  const moments = momentsOf(name, values, state)
+  state.logged ||= tellsOfLog(values)
+  const { logged } = state
   const tell = (when: string): void => {
-    for (const moment of moments) at(`${moment}:${when}`)
+    for (const moment of moments) at(`${moment}:${when}`, logged)
   }
   tell('before')
   const answer = query.apply(this, [...given])
   tell('sent')
   if (!(answer instanceof Promise)) return answer
-  return answer.then((result: { rows?: readonly { readonly position?: unknown }[] }) => {
+  const heardOf = (result: { rows?: readonly { readonly position?: unknown }[] }): unknown => {
     answered(this, name)
     const takes = name === 'claim' || name === 'take'
     // Beside what it takes, a claim says where its stretch ends, in a row without a position.
@@ -181,6 +194,10 @@ function watch(this: object, ...given: readonly unknown[]): unknown {
     if (takes) state.done.add(name)
     tell('answered')
     return result
+  }
+  return answer.then(heardOf, (error: unknown) => {
+    tell('refused')
+    throw error
   })
 }
 
