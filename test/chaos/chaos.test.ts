@@ -14,7 +14,9 @@ import { openDisk } from './places/disk.ts'
 import plansThatFailed from './plans-that-failed.json' with { type: 'json' }
 import { run, type Settings } from './run.ts'
 
-async function small(settings: Pick<Settings, 'store' | 'seed' | 'nemeses'>): Promise<void> {
+type Small = Pick<Settings, 'store' | 'seed' | 'nemeses' | 'commitLog'>
+
+async function small(settings: Small): Promise<void> {
   const { verdict, reasons, findings, kept } = await run({ seconds: 3, least: 0, ...settings })
   const violations = findings.filter(({ count }) => count > 0)
   expect({ verdict, reasons, violations, kept }).toMatchObject({
@@ -69,6 +71,18 @@ describe('under faults, no promise is broken', () => {
         'database-crash',
       ],
     }),
+  )
+
+  test.skipIf(!present)(
+    'by the log of PostgreSQL and by processes, with relays that read it',
+    { timeout: 600_000 },
+    () =>
+      small({
+        store: 'postgres',
+        seed: 7,
+        commitLog: true,
+        nemeses: ['log-cut', 'slot-lost', 'log-behind', 'crash'],
+      }),
   )
 
   test.skipIf(!clusterAvailable() || !nats)(

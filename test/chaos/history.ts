@@ -34,7 +34,8 @@ export type Event =
       readonly error?: string
     }
   | {
-      readonly op: 'save' | 'claim'
+      /** `told`: by the log. */
+      readonly op: 'save' | 'claim' | 'told'
       readonly phase: 'ok'
       readonly from: number
       readonly rows: readonly Held[]

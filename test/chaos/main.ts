@@ -1,6 +1,6 @@
 /**
  * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|nats|redis|kafka|…
- * --keep --json]`
+ * --features --commit-log --keep --json]`
  */
 import { parseArgs } from 'node:util'
 import { nemeses, nemesesFor } from './nemeses/all.ts'
@@ -8,7 +8,7 @@ import { storeKinds } from './plan.ts'
 import { report } from './report.ts'
 import { run } from './run.ts'
 
-const usage = `usage: npm run chaos -- [--store ${storeKinds.join('|')}] [--minutes N] [--seed N] [--nemesis a,b] [--features] [--keep] [--json]
+const usage = `usage: npm run chaos -- [--store ${storeKinds.join('|')}] [--minutes N] [--seed N] [--nemesis a,b] [--features] [--commit-log] [--keep] [--json]
 ${nemeses.map(({ name, says, on }) => `  ${name.padEnd(18)} ${says} (${on.join(', ')})`).join('\n')}\n`
 
 function complain(code = 2): number {
@@ -24,6 +24,7 @@ async function main(): Promise<number> {
       seed: { type: 'string' },
       nemesis: { type: 'string' },
       features: { type: 'boolean', default: false },
+      'commit-log': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -37,8 +38,10 @@ async function main(): Promise<number> {
     return complain(values.help ? 0 : 2)
   }
   const names = values.nemesis?.split(',')
-  nemesesFor(store, names)
-  const command = `npm run chaos -- --store ${store} --minutes ${values.minutes} --seed ${seed}${values.features ? ' --features' : ''}${names === undefined ? '' : ` --nemesis ${names.join(',')}`}`
+  const commitLog = values['commit-log']
+  if (commitLog && store !== 'postgres') return complain()
+  nemesesFor(store, names, commitLog)
+  const command = `npm run chaos -- --store ${store} --minutes ${values.minutes} --seed ${seed}${values.features ? ' --features' : ''}${commitLog ? ' --commit-log' : ''}${names === undefined ? '' : ` --nemesis ${names.join(',')}`}`
   const say = (text: string): void => void process.stderr.write(`  ${text}\n`)
   say(command)
   const interrupted = new AbortController()
@@ -52,6 +55,7 @@ async function main(): Promise<number> {
     signal,
     keep: values.keep,
     features: values.features,
+    commitLog,
     ...(names === undefined ? {} : { nemeses: names }),
   })
   const result = { command, store, seed, date: new Date().toISOString().slice(0, 10), ...outcome }

@@ -1,4 +1,5 @@
 /** The ports of an app, with every action in the history. */
+import type { CommitLog } from '../../src/core/commit-log.ts'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { OutboxStorage, WrittenRow } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
@@ -27,6 +28,9 @@ export function noted<Tx>(
       ...store,
       outbox: notedOutbox(store.outbox, history, holdings),
       tracker: notedTracker(store.tracker, history),
+      ...(store.commitLog === undefined
+        ? {}
+        : { commitLog: notedLog(store.commitLog, history, holdings) }),
     },
     transport: notedTransport(transport, history, holdings, life),
   }
@@ -108,6 +112,28 @@ function notedOutbox<Tx>(
         throw error
       }
     },
+  }
+}
+
+/** What the log tells is held by whoever reads it. */
+function notedLog(log: CommitLog, history: History, holdings: Holdings): CommitLog {
+  return {
+    ...log,
+    follow: (reader, options) =>
+      log.follow(
+        {
+          committed(transaction) {
+            const rows = transaction.rows.map(
+              ({ message, position, token }): Held => [message.id, position.toString(), token],
+            )
+            for (const held of rows) holdings.set(held[0], held)
+            history.note({ op: 'told', phase: 'ok', from: now(), rows })
+            return reader.committed(transaction)
+          },
+          others: () => reader.others(),
+        },
+        options,
+      ),
   }
 }
 

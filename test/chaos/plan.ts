@@ -57,6 +57,8 @@ export interface WorkerPlan {
   readonly asyncCommit: boolean
   /** Whether it relays what it writes itself. */
   readonly express: boolean
+  /** Relays read the log of the database, and what has an express lane writes for them. */
+  readonly commitLog: boolean
   /** Most messages that a handler takes in one transaction. */
   readonly batch: number
   /** Its part in the second workload: sagas, requests once, handling in order. */

@@ -11,7 +11,15 @@ import type { Order, Report, WorkerPlan } from './plan.ts'
 
 export type ProgramPlan = Pick<
   WorkerPlan,
-  'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express' | 'batch' | 'features'
+  | 'name'
+  | 'role'
+  | 'seed'
+  | 'address'
+  | 'asyncCommit'
+  | 'express'
+  | 'commitLog'
+  | 'batch'
+  | 'features'
 >
 
 export interface ProgramOptions {

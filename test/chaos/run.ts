@@ -45,6 +45,8 @@ export interface Settings {
   readonly nemeses?: readonly string[]
   /** Sagas, requests once and handling in order beside the other messages. Default false. */
   readonly features?: boolean
+  /** The relays read the log of PostgreSQL, which meets faults of its own. Default false. */
+  readonly commitLog?: boolean
   /** Default `src`. */
   readonly source?: string
   /**
@@ -92,7 +94,7 @@ export async function run(settings: Settings): Promise<Outcome> {
   const began = performance.now()
   const folder = mkdtempSync(join(tmpdir(), 'mersal-chaos-'))
   const say = settings.say ?? (() => {})
-  const planned = nemesesFor(settings.store, namesOf(settings))
+  const planned = nemesesFor(settings.store, namesOf(settings), settings.commitLog)
   await using stack = new AsyncDisposableStack()
   const place = await openPlace(settings.store, planned, stack)
   const history = stack.use(openHistory(historyFile(folder, 'harness'), 'harness', 1))
@@ -191,8 +193,12 @@ async function openBuilds(
   }
 }
 
-function plans({ seed, features }: Settings, { address }: AnyPlace): ProgramPlan[] {
-  const common = { address, asyncCommit: false, express: false, batch: 1, features: undefined }
+function plans(
+  { seed, features, commitLog = false }: Settings,
+  { address }: AnyPlace,
+): ProgramPlan[] {
+  const plain = { asyncCommit: false, express: false, batch: 1, features: undefined }
+  const common = { address, commitLog, ...plain }
   if (features === true) return featurePlans(seed, common)
   return [
     { ...common, name: 'producer-1', role: 'producer', seed: seed * 10 + 1, express: true },

@@ -106,8 +106,12 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
     ...crashPoints({ ...ports, at }),
     sendOnly: !consumer,
     outbox: {
-      relay: { ...relay, express: plan.express },
-      runRelay: plan.role === 'relay' || plan.express,
+      relay: {
+        ...relay,
+        express: plan.express && plan.commitLog ? 'commit-log' : plan.express,
+        commitLog: plan.commitLog && plan.role === 'relay',
+      },
+      runRelay: plan.role === 'relay' || (plan.express && !plan.commitLog),
     },
     receive: {
       orderPerKey: clerk,

@@ -9,6 +9,7 @@ import { mysqlFaults } from './mysql.ts'
 import { kafkaFaults } from './kafka.ts'
 import { natsFaults } from './nats.ts'
 import { linkFaults } from './link.ts'
+import { logFaults } from './log.ts'
 import { networkFaults } from './network.ts'
 import { outageFaults } from './outages.ts'
 import { processFaults } from './processes.ts'
@@ -23,6 +24,7 @@ export const nemeses: readonly Nemesis[] = [
   ...databaseFaults,
   ...mysqlFaults,
   ...diskFaults,
+  ...logFaults,
   ...brokerServerFaults,
   ...brokerFaults,
   ...natsFaults,
@@ -34,9 +36,18 @@ export const nemeses: readonly Nemesis[] = [
   ...rowFaults,
 ]
 
-/** Those with these names, on this kind of store; throws on a name that does not exist there. */
-export function nemesesFor(store: StoreKind, names?: readonly string[]): readonly Nemesis[] {
-  const here = nemeses.filter(({ on }) => on.includes(store))
+/**
+ * Those with these names, on this kind of store; throws on a name that does not exist there.
+ * `commitLog`: relays read the log.
+ */
+export function nemesesFor(
+  store: StoreKind,
+  names?: readonly string[],
+  commitLog = false,
+): readonly Nemesis[] {
+  const here = nemeses.filter(
+    ({ on, needs }) => on.includes(store) && (commitLog || needs !== 'commit log'),
+  )
   if (names === undefined) return here
   return names.map((name) => {
     const found = here.find((nemesis) => nemesis.name === name)

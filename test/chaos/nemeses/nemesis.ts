@@ -59,7 +59,7 @@ interface Fault<Where extends Scene> {
   readonly touches: 'process' | 'database' | 'broker' | 'network'
   readonly on: readonly StoreKind[]
   /** What the run has to have from its start. */
-  readonly needs?: 'own disks' | 'previous build'
+  readonly needs?: 'own disks' | 'previous build' | 'commit log'
   inject(scene: Where): Promise<string>
 }
 

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
+import { isLogToken } from '../../../src/core/commit-log.ts'
 import { historyFile, linesOf, now } from '../history.ts'
 import { CLAIM_MS, type Role, serverKinds, storeKinds } from '../plan.ts'
 import type { Program } from '../programs.ts'
@@ -83,7 +84,8 @@ async function stillHeld({ folder, place }: Scene, { name, life }: Program): Pro
       line.phase !== 'ok'
     )
       return []
-    return line.rows.map(([, , token]) => token)
+    // Rows that it has written for the log are in the hands of whoever reads it.
+    return line.rows.map(([, , token]) => token).filter((token) => !isLogToken(token))
   })
   return await place.heldBy([...new Set(tokens)])
 }
@@ -107,10 +109,14 @@ const pause: Nemesis = {
   },
 }
 
-/** Positions that a process claimed in this time. */
+/** Positions that a process claimed, or heard of by the log, in this time. */
 function claimed(path: string, from: number, to: number): ReadonlySet<string> {
   const lines = linesOf(path).filter(
-    (line) => line.t >= from && line.t <= to && line.op === 'claim' && line.phase === 'ok',
+    (line) =>
+      line.t >= from &&
+      line.t <= to &&
+      (line.op === 'claim' || line.op === 'told') &&
+      line.phase === 'ok',
   )
   return new Set(
     lines.flatMap((line) => ('rows' in line ? line.rows.map(([, position]) => position) : [])),

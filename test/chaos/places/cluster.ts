@@ -22,7 +22,7 @@ import {
 } from './place.ts'
 
 export const SCHEMA = 'chaos'
-const SLOT = 'oracle'
+export const SLOT = 'oracle'
 /** Name of the connections past the proxy. */
 const HARNESS = 'harness'
 
@@ -63,9 +63,15 @@ export interface ClusterPlace extends Place {
   readonly disks: Disks | undefined
   /** Past the proxy; repeats what fails because the server is coming back. */
   query<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
+  /**
+   * What the log has told so far is put aside, so that the server need keep no more of it for the
+   * oracle.
+   */
+  readOracle(): Promise<void>
 }
 
 const tables = `
+create table ${SCHEMA}.told (n bigint generated always as identity, xid text not null, data text not null);
 create table ${SCHEMA}.business (place bigint generated always as identity, id uuid not null, topic text not null, key text, digest text not null);
 create table ${SCHEMA}.effects (place bigint generated always as identity, id uuid not null, digest text not null);
 `
@@ -75,8 +81,8 @@ const notInAnHour = `not (type like 'feature.%' and visible_at > now() + interva
 
 const settings = {
   wal_level: 'logical',
-  max_replication_slots: '2',
-  max_wal_senders: '2',
+  max_replication_slots: '4',
+  max_wal_senders: '6',
   track_commit_timestamp: 'on',
   max_connections: '80',
   synchronous_commit: 'on',
@@ -146,6 +152,11 @@ export async function openClusterPlace<Side extends BrokerSide>(
       query: <Row extends object>(text: string, values: readonly unknown[] = []) =>
         persistently<Row>(pool, text, values),
     }
+    const readOracle = async (): Promise<void> => {
+      await place.query(
+        `insert into ${SCHEMA}.told (xid, data) select xid, data from (${told('get')}) t order by n`,
+      )
+    }
     const address = {
       kind,
       database: url(cluster.url, databaseProxy.port, `postgres:${password}-db`),
@@ -154,6 +165,7 @@ export async function openClusterPlace<Side extends BrokerSide>(
     } as const
     const whole: ClusterPlace = {
       ...place,
+      readOracle,
       address,
       async prepare(adapters) {
         const { postgres } = adapters
@@ -357,9 +369,15 @@ async function truth({ query, broker, cluster }: Servers, source: Source): Promi
   }
 }
 
+/** From the log: what was inserted into the tables of the run, and the ends of transactions. */
+const told = (how: 'peek' | 'get'): string => `
+  select row_number() over () as n, xid::text, data
+  from pg_logical_slot_${how}_changes('${SLOT}', null, null, 'include-timestamp', 'on', 'skip-empty-xacts', 'on')
+  where data ~ '^(table ${SCHEMA}\\.(business|outbox): INSERT|COMMIT )' and data !~ ' type\\[text\\]:''feature\\.'`
+
 /**
  * From the log of the database, by a decoder that is not ours: what was committed, and in which
- * order.
+ * order. What was put aside may be told once more, if the server was killed meanwhile.
  */
 async function commits(query: Servers['query']): Promise<Pick<Truth, 'committed' | 'torn'>> {
   const wall = Date.now()
@@ -372,13 +390,14 @@ async function commits(query: Servers['query']): Promise<Pick<Truth, 'committed'
     table: string
     at: string | null
   }>(
-    `with changes as (
-       select row_number() over () as n, xid::text, substring(data from '^table ${SCHEMA}\\.(business|outbox): INSERT') as tab,
+    `with all_of_it as (
+       select 0 as later, n, xid, data from ${SCHEMA}.told union all select 1, n, xid, data from (${told('peek')}) t
+     ), changes as (
+       select row_number() over (order by later, n) as n, xid, substring(data from '^table ${SCHEMA}\\.(business|outbox): INSERT') as tab,
          substring(data from '[ ]id\\[uuid\\]:''([0-9a-f-]{36})''') as id,
          substring(data from '^COMMIT .*\\(at ([^)]+)\\)') as at
-       from pg_logical_slot_peek_changes('${SLOT}', null, null, 'include-timestamp', 'on', 'skip-empty-xacts', 'on')
-       where data !~ ' type\\[text\\]:''feature\\.'
-     ), ends as (select xid, (extract(epoch from at::timestamptz) * 1000)::text as at from changes where at is not null)
+       from all_of_it
+     ), ends as (select distinct on (xid) xid, (extract(epoch from at::timestamptz) * 1000)::text as at from changes where at is not null)
      select c.id, b.topic, b.key, b.digest, c.tab as table, e.at from changes c left join ends e on e.xid = c.xid
      left join ${SCHEMA}.business b on b.id = c.id::uuid where c.tab is not null order by c.n`,
   )

@@ -44,7 +44,7 @@ export function watchStream(stream: Stream): void {
 }
 
 interface Positions {
-  sendCopyFromChunk(this: object, chunk: Buffer): void
+  sendCopyFromChunk: (this: object, chunk: Buffer) => void
 }
 
 /** The moments at which the server is told how far everything is done. */
