@@ -1,7 +1,13 @@
 /**
  * A bridge: what the shop publishes on Redis comes to the warehouse on RabbitMQ. It is an app with
  * two transports. Its inbox takes each event once, and its outbox keeps it until RabbitMQ has it.
+ *
+ * `node examples/bridge-between-brokers/main.ts` prints what comes to the warehouse. It looks for
+ * Redis at REDIS_URL and for RabbitMQ at AMQP_URL, by default on this machine.
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'
 import { rabbitmq } from '../../src/rabbitmq.ts' // 'mersal/rabbitmq'
 import { redis } from '../../src/redis.ts' // 'mersal/redis'
@@ -62,3 +68,29 @@ export function openWarehouse(
   app.handle(OrderPlaced, ({ orderId }) => handled(orderId))
   return app
 }
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
+  const redisUrl = process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379'
+  const amqpUrl = process.env['AMQP_URL'] ?? 'amqp://guest:guest@127.0.0.1:5672'
+  const places = { folder, redisUrl, amqpUrl }
+  const both = Promise.withResolvers<void>()
+  let orders = 0
+  const warehouse = openWarehouse(places, (orderId) => {
+    process.stdout.write(`order ${orderId} has come to the warehouse\n`)
+    if (++orders === 2) both.resolve()
+  })
+  const bridge = openBridge(places)
+  const shop = openShop(places)
+  try {
+    for (const app of [warehouse, bridge, shop.app]) await app.start()
+    await shop.placeOrder(1, 'tea')
+    await shop.placeOrder(2, 'milk')
+    await both.promise
+  } finally {
+    for (const app of [shop.app, bridge, warehouse]) await app.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+if (import.meta.main) await main()

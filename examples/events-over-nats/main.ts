@@ -1,7 +1,12 @@
 /**
  * Two programs talk over NATS JetStream. The shop writes the order and its event in one transaction
  * of its own database; the invoice exists once, however often the event comes.
+ *
+ * `NATS_URL=nats://127.0.0.1:4222 node examples/events-over-nats/main.ts` prints two invoices.
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'
 import { nats } from '../../src/nats.ts' // 'mersal/nats'
 import { sqlite } from '../../src/sqlite.ts' // 'mersal/sqlite'
@@ -44,3 +49,28 @@ export function openBilling(folder: string, url: string, invoiced: (orderId: num
     )
   return { app, invoices }
 }
+
+async function main(): Promise<void> {
+  const url = process.env['NATS_URL'] ?? 'nats://127.0.0.1:4222'
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
+  const both = Promise.withResolvers<void>()
+  let invoices = 0
+  const billing = openBilling(folder, url, (orderId) => {
+    process.stdout.write(`an invoice for order ${orderId}\n`)
+    if (++invoices === 2) both.resolve()
+  })
+  const shop = openShop(folder, url)
+  try {
+    await billing.app.start()
+    await shop.app.start()
+    await shop.placeOrder(1, 'tea')
+    await shop.placeOrder(2, 'milk')
+    await both.promise
+  } finally {
+    await shop.app.stop()
+    await billing.app.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+if (import.meta.main) await main()

@@ -80,9 +80,13 @@ export async function checkout(
 
 async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
+  // Somebody wants the event: without a queue for it, the relay would complain, and try again.
+  const broker = sqliteQueue({ path: `${folder}/broker.db` })
+  await broker.subscribe('mail', [OrderPlaced.name])
+  await broker[Symbol.asyncDispose]()
   const say = (line: string): void => void process.stdout.write(`${line}\n`)
+  const shop = await openShop(folder)
   try {
-    await using shop = await openShop(folder)
     say(`first:        ${await checkout(shop.url, 'k-1', 'book')}`)
     say(`again:        ${await checkout(shop.url, 'k-1', 'book')}`)
     say(`other body:   ${await checkout(shop.url, 'k-1', 'lamp')}`)
@@ -91,6 +95,7 @@ async function main(): Promise<void> {
     const both = await Promise.all([1, 2].map(() => checkout(shop.url, 'k-3', 'pen')))
     say(`two at once:  ${both.toSorted().join(' and ')}`)
   } finally {
+    await shop[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true, force: true })
   }
 }

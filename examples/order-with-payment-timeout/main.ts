@@ -95,11 +95,11 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
   const both = Promise.withResolvers<void>()
   let lines = 0
+  const shop = await openShop(folder, (line) => {
+    process.stdout.write(`${line}\n`)
+    if (++lines === 2) both.resolve()
+  })
   try {
-    await using shop = await openShop(folder, (line) => {
-      process.stdout.write(`${line}\n`)
-      if (++lines === 2) both.resolve()
-    })
     await shop.place('A', 100, 2000)
     await shop.place('B', 100, 2000)
     await shop.pay('A', 40)
@@ -107,6 +107,7 @@ async function main(): Promise<void> {
     await shop.pay('A', 60)
     await both.promise
   } finally {
+    await shop[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true, force: true })
   }
 }

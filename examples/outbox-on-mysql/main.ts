@@ -1,10 +1,13 @@
 /**
  * An API writes a student and publishes an event in one transaction of MariaDB or MySQL. What has
  * not gone when the process dies goes when the next one starts.
+ *
+ * `DATABASE_URL=mysql://… node examples/outbox-on-mysql/main.ts` registers students in that database,
+ * and prints which events leave.
  */
-import type { Pool } from 'mysql2/promise'
+import { createPool, type Pool } from 'mysql2/promise'
 import { event, Mersal, type Transport } from '../../src/index.ts' // in your program: 'mersal'
-import { mysql, type MysqlConnection } from '../../src/mysql.ts' // 'mersal/mysql'
+import { mysql, type MysqlConnection, mysqlQueue } from '../../src/mysql.ts' // 'mersal/mysql'
 
 export const StudentRegistered = event<{ name: string }>('students.registered')
 
@@ -49,3 +52,28 @@ export async function registerMany(
     connection.release()
   }
 }
+
+async function main(): Promise<void> {
+  const pool = createPool(process.env['DATABASE_URL'] ?? 'mysql://root@127.0.0.1:3306/test')
+  const transport = mysqlQueue({ pool, pollIntervalMs: 50 })
+  const name = `Ada ${Date.now()}`
+  const told = Promise.withResolvers<void>()
+  const office = new Mersal({ name: 'office', store: mysql({ pool }), transport })
+  office.handle(StudentRegistered, (student) => {
+    process.stdout.write(`an event tells of ${student.name}\n`)
+    if (student.name === name) told.resolve()
+  })
+  await office.start()
+  const registrar = await openRegistrar(pool, mysqlQueue({ pool }))
+  try {
+    await register(registrar, name)
+    await register(registrar, name).catch(() => process.stdout.write('there is one already\n'))
+    await told.promise
+  } finally {
+    await registrar.stop()
+    await office.stop()
+    await pool.end()
+  }
+}
+
+if (import.meta.main) await main()

@@ -1,7 +1,12 @@
 /**
  * You have a database handle and begin transactions yourself. `within(tx)` adds messages to the
  * transaction that is open: they exist if and only if you commit.
+ *
+ * `node examples/outbox-with-sql-transaction/main.ts` prints what becomes of two orders.
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts' // 'mersal/sqlite'
@@ -66,3 +71,24 @@ export class Shop {
     this.#database.close()
   }
 }
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
+  // Somebody wants the event: without a queue for it, the relay would complain, and try again.
+  const broker = sqliteQueue({ path: `${folder}/broker.db` })
+  await broker.subscribe('mail', [OrderPlaced.name])
+  await broker[Symbol.asyncDispose]()
+  const shop = await openShop(folder)
+  try {
+    for (const amount of [0, 2])
+      await shop.placeOrder('tea', amount).then(
+        (orderId) => process.stdout.write(`${amount} of tea are order ${orderId}\n`),
+        () => process.stdout.write(`${amount} of tea are refused: no order, and no event\n`),
+      )
+  } finally {
+    await shop.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+if (import.meta.main) await main()

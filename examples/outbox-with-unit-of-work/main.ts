@@ -1,7 +1,12 @@
 /**
  * `app.transaction` begins, commits and rolls back for you: business rows and messages in one
  * transaction of the database.
+ *
+ * `node examples/outbox-with-unit-of-work/main.ts` prints what becomes of two transfers.
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts' // 'mersal/sqlite'
@@ -53,3 +58,26 @@ export function balances(app: Mersal<DatabaseSync>): Promise<Record<string, unkn
     ),
   )
 }
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
+  // Somebody wants the event: without a queue for it, the relay would complain, and try again.
+  const broker = sqliteQueue({ path: `${folder}/broker.db` })
+  await broker.subscribe('mail', [MoneyMoved.name])
+  await broker[Symbol.asyncDispose]()
+  const bank = await openBank(folder, { anna: 100, ben: 0 })
+  const say = (line: string): void => void process.stdout.write(`${line}\n`)
+  try {
+    for (const cents of [101, 60])
+      await transfer(bank, 'anna', 'ben', cents).then(
+        () => say(`${cents} were moved, and an event tells of it`),
+        () => say(`${cents} were not moved, and no event tells of it`),
+      )
+    say(JSON.stringify(await balances(bank)))
+  } finally {
+    await bank.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+if (import.meta.main) await main()

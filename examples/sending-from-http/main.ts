@@ -1,8 +1,15 @@
 /**
  * A web server that registers students. Row and event are written in one transaction, so the answer
  * 201 means that both exist, also if this process is killed right after it.
+ *
+ * `node examples/sending-from-http/main.ts` prints the answers to some requests.
  */
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { type IncomingMessage, type Server, createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { DatabaseSync } from 'node:sqlite'
 import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'
@@ -67,3 +74,28 @@ async function readName(request: IncomingMessage): Promise<string | undefined> {
     return undefined // no JSON object: the caller answers 400
   }
 }
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
+  // Somebody wants the event: without a queue for it, the relay would complain, and try again.
+  const broker = sqliteQueue({ path: `${folder}/broker.db` })
+  await broker.subscribe('mail', [StudentRegistered.name])
+  await broker[Symbol.asyncDispose]()
+  const app = await openRegistrar(folder)
+  const server = createRegistrarServer(app)
+  try {
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+    for (const body of ['{"name": "Ada"}', '{"name": "Ada"}', 'no JSON', '{"name": "Grace"}']) {
+      const response = await fetch(url, { method: 'POST', body })
+      process.stdout.write(`POST ${body}: ${response.status} ${await response.text()}\n`)
+    }
+  } finally {
+    server.closeAllConnections()
+    server.close()
+    await app.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+if (import.meta.main) await main()

@@ -53,11 +53,11 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
   const all = Promise.withResolvers<void>()
   let lines = 0
+  const shop = await openShop(folder, (line) => {
+    process.stdout.write(`${line}\n`)
+    if (++lines === 3) all.resolve()
+  })
   try {
-    await using shop = await openShop(folder, (line) => {
-      process.stdout.write(`${line}\n`)
-      if (++lines === 3) all.resolve()
-    })
     await shop.place('acme', 'an anvil')
     await shop.place('globex', 'a rope')
     await shop.tenants.add('initech') // while the others work
@@ -65,6 +65,7 @@ async function main(): Promise<void> {
     await all.promise
     for (const { name, state } of shop.tenants.list()) process.stdout.write(`${name} is ${state}\n`)
   } finally {
+    await shop.tenants.stop()
     rmSync(folder, { recursive: true, force: true })
   }
 }

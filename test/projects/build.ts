@@ -13,6 +13,7 @@ const ofThisRun = process.env['MERSAL_TEST_PROGRAMS']
 function compile(into: string): void {
   run(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--outDir', into])
   run(process.execPath, [join(root, 'scripts/prune-declarations.ts'), into])
+  cpSync(join(root, 'src/dashboard/page'), join(into, 'dashboard/page'), { recursive: true })
 }
 
 function run(program: string, args: readonly string[]): void {

@@ -85,7 +85,7 @@ export function project(tools?: string): Project {
 }
 
 /** A package of the repository itself, in a project that needs it. */
-export function lend(to: Project, name: string): void {
+export function lend(to: Pick<Project, 'folder'>, name: string): void {
   const place = join(to.folder, 'node_modules', name)
   mkdirSync(dirname(place), { recursive: true })
   symlinkSync(join(root, 'node_modules', name), place)

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { command, type Handler, Mersal } from '../../../../src/index.ts'
+import { command, Mersal } from '../../../../src/index.ts'
 import { sqlite, sqliteQueue } from '../../../../src/sqlite.ts'
 
 test('P2: a message that waits in the outbox while its code is renamed is handled under its name', async ({
@@ -24,8 +24,7 @@ test('P2: a message that waits in the outbox while its code is renamed is handle
   const Purchase = command<{ order: number }>('orders.place')
   const after = new Mersal(open())
   const handled = Promise.withResolvers<unknown>()
-  const purchase: Handler<{ order: number }> = (body) => handled.resolve(body)
-  after.handle(Purchase, purchase)
+  after.handle(Purchase, (body) => handled.resolve(body))
   await after.start()
   onTestFinished(() => after.stop())
   expect(await handled.promise).toEqual({ order: 7 })
