@@ -45,9 +45,9 @@ export default defineConfig({
     setupFiles: ['test/house/outlet.ts'],
     reporters: ['default', './test/run/progress.ts'],
     // Many tests start processes of their own: one fork per file keeps them apart. Most of them
-    // wait for servers most of the time, so four share two cores.
+    // wait for servers three quarters of their time, so five share two cores.
     pool: 'forks',
-    maxWorkers: 4,
+    maxWorkers: 5,
     sequence: { sequencer: LongestFirst },
     // No test is red only because the machine is busy: what has to be quick is measured by the test
     // itself. This ends what hangs.

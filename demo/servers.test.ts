@@ -45,27 +45,28 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     },
   )
 
-  test.runIf(privateServers && mariadbHere).for([
-    ['--postgres', 'PostgreSQL', 'RabbitMQ'],
-    ['--mysql', 'MariaDB', 'RabbitMQ'],
-    ['--rabbitmq', 'RabbitMQ', 'PostgreSQL'],
-  ] as const)('keeps every promise with %s alone', async ([flag, used, unused]) => {
-    const { code, out } = await demo([flag, '--part', 'outbox', '--input', '-'], few)
-    expect(out).toContain(`SIGKILL ${used}`)
-    expect(out).not.toContain(unused)
+  test.runIf(privateServers)('keeps every promise with a broker alone', async () => {
+    const { code, out } = await demo(['--rabbitmq', '--part', 'outbox', '--input', '-'], few)
+    expect(out).toContain('SIGKILL RabbitMQ')
+    expect(out).not.toContain('PostgreSQL')
     expect(out).toContain('Every promise of the outbox was kept.')
     expect(code).toBe(0)
   })
 
-  test.runIf(natsIsHere())('keeps every promise while NATS is killed', async () => {
-    const args = ['--nats', '--part', 'outbox', '--input', '-', '--seed', '5']
-    const { code, out } = await demo(args, input)
-    expect(out).toContain('SIGKILL NATS, all its processes')
-    expect(out).not.toContain('a planned fault did not happen')
-    expect(out).toContain('Every promise of the outbox was kept.')
-    expect(row(out, 'dead letters')).toEqual([2])
-    expect(code).toBe(0)
-  })
+  test.runIf(mariadbHere && natsIsHere())(
+    'keeps every promise while MariaDB and NATS are killed',
+    async () => {
+      const args = ['--mysql', '--nats', '--part', 'outbox', '--input', '-', '--seed', '5']
+      const { code, out } = await demo(args, input)
+      expect(out).toContain('SIGKILL MariaDB, all its processes')
+      expect(out).toContain('SIGKILL NATS, all its processes')
+      expect(out).not.toContain('a planned fault did not happen')
+      expect(out).not.toContain('RabbitMQ')
+      expect(out).toContain('Every promise of the outbox was kept.')
+      expect(row(out, 'dead letters')).toEqual([2])
+      expect(code).toBe(0)
+    },
+  )
 
   test.runIf(givenServers)(
     'leaves given servers running, says so, and leaves nothing behind',
