@@ -3,6 +3,7 @@ import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
 import { watch } from '../../sql/sqlite/connection/watch.ts'
 import type { HeldQueueState } from '../shared/held-queue.ts'
 import type { HeldMessages, Reject, Taken } from '../shared/receiving/held-messages.ts'
@@ -76,8 +77,13 @@ export class QueueRows implements HeldMessages<TakenRow> {
     const rows = await this.#connection.write((handle) => {
       const now = this.#now
       const until = Math.ceil(now + visibilityMs)
-      const values = { queue, now, until, token, limit, largest }
-      return handle.all<Omit<TakenRow, 'token'>>(queueSql.take, values)
+      const positions = nextPositions(handle, { queue, now, limit, largest })
+      return handle.all<Omit<TakenRow, 'token'>>(queueSql.take, {
+        positions,
+        until,
+        token,
+        largest,
+      })
     }, heldByTheLiving)
     const read = rows.reduce((sum, row) => sum + (row.bytes > largest ? 0 : row.bytes), 0)
     return {
@@ -152,4 +158,31 @@ export class QueueRows implements HeldMessages<TakenRow> {
   get #largest(): number {
     return Math.max(LARGEST_ROW_BYTES, this.#options.maxMessageBytes)
   }
+}
+
+interface Wanted {
+  readonly queue: string
+  readonly now: number
+  readonly limit: number
+  readonly largest: number
+}
+
+/**
+ * The positions of the messages that come next, as JSON: at most `limit`, and none behind
+ * `CLAIM_BYTES`.
+ */
+function nextPositions(handle: Handle, { queue, now, limit, largest }: Wanted): string {
+  const positions: number[] = []
+  let before = 0
+  for (const row of handle.all<{ position: number; bytes: number }>(queueSql.due, {
+    queue,
+    now,
+    limit,
+    largest,
+  })) {
+    if (before >= CLAIM_BYTES) break
+    positions.push(row.position)
+    before += row.bytes
+  }
+  return `[${positions.join()}]`
 }
