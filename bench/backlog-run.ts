@@ -131,6 +131,8 @@ async function fill(
       return await fillGraphile(client, url, count)
     case 'pg-transactional-outbox':
       return await fillTransactional(client, count)
+    case 'mersal, log':
+      throw new Error('the log tells of no row that is there already')
     case 'mysql, floor delete':
     case 'mysql, floor claimed':
     case 'mysql, mersal':

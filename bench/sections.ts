@@ -5,6 +5,7 @@ import { drain } from './drain/section.ts'
 import type { Effort } from './effort.ts'
 import { idle } from './idle/section.ts'
 import { latency } from './latency/section.ts'
+import { log } from './log/section.ts'
 import { mysql } from './mysql/section.ts'
 import { nats } from './nats/section.ts'
 import { queue } from './queue/section.ts'
@@ -35,13 +36,17 @@ const all = {
   sqlite,
   mysql,
   growth,
+  log,
 } satisfies Readonly<Record<string, Section>>
 
 /** In the order in which a whole run takes them. */
 export const sections: Readonly<Record<string, Section>> = all
 
-/** Takes longer than all others together, so only when it is named. */
-export const occasional: readonly string[] = ['growth']
+/**
+ * Only when it is named: it takes longer than all others together, or needs Java and Maven for one
+ * of its candidates.
+ */
+export const occasional: readonly string[] = ['growth', 'log']
 
 /** What a reader of docs/performance.md has to know of each. */
 export const introductions: Readonly<Record<keyof typeof all, string>> = {
@@ -73,4 +78,5 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
     'On MariaDB, each beside the same by hand: the writer, a backlog that is confirmed at once or published, and a consumer with an inbox. The hand-written relay locks rows, publishes them and deletes them in one transaction, without keys, retries or dead letters.',
   growth:
     'The writers and the relay of `churn` for ten million messages. Not part of a whole run: `npm run bench -- growth`.',
+  log: 'A relay that reads the log of PostgreSQL, beside the claiming one, the express lane, and Debezium with its outbox event router on the same table, whose rows nobody deletes. Not part of a whole run: `npm run bench -- log`.',
 }

@@ -51,7 +51,7 @@ export async function latency(effort: Effort): Promise<Table[]> {
 }
 
 /** A second for everything to become warm, then twice the time of the effort. */
-function steadily(rate: number, { seconds, size }: Effort): Drive {
+export function steadily(rate: number, { seconds, size }: Effort): Drive {
   return async (path: Path, committed) => {
     const count = Math.ceil(rate * (size === 'tiny' ? seconds : seconds * 2 + 1))
     const sending: Promise<void>[] = []
@@ -68,7 +68,7 @@ function steadily(rate: number, { seconds, size }: Effort): Drive {
   }
 }
 
-function spread({ size }: Effort): (times: readonly Times[]) => Record<string, number> {
+export function spread({ size }: Effort): (times: readonly Times[]) => Record<string, number> {
   return (times) => {
     const first = Math.min(...times.map(({ committed }) => committed))
     const waits = times

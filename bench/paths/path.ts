@@ -9,7 +9,7 @@ export interface Path extends AsyncDisposable {
    */
   send(number: number): Promise<number>
   /** If it works in a process of its own. */
-  readonly relay?: RelayProcess
+  readonly relay?: Pick<RelayProcess, 'pid'>
   /** If messages arrive elsewhere than in the queue of the scene. */
   readonly consume?: (onBody: (body: Buffer) => void) => Promise<void>
   /** What is left in its tables. */

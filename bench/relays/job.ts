@@ -11,6 +11,7 @@ export type RelayKind =
   | 'floor overlap'
   | 'floor overlap, tens'
   | 'mersal'
+  | 'mersal, log'
   | 'mersal, bundles'
   | 'pg-boss'
   | 'graphile-worker'

@@ -21,6 +21,7 @@ const relays: Readonly<Record<RelayKind, OpenRelay>> = {
   'floor overlap': floorOverlap,
   'floor overlap, tens': floorOverlap,
   mersal,
+  'mersal, log': mersal,
   'mersal, bundles': mersal,
   'pg-boss': pgBoss,
   'graphile-worker': graphileWorker,

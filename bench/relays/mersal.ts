@@ -39,6 +39,8 @@ export async function relayOf<Tx>(
   { holdsRows, close }: Around,
 ): Promise<BenchRelay> {
   await store.open()
+  const commitLog = job.kind === 'mersal, log'
+  if (commitLog) await store.commitLog?.prepare()
   const transport = transportFor(job, sink)
   const relay = createRelay({
     environment: {
@@ -51,7 +53,8 @@ export async function relayOf<Tx>(
     storage: store.outbox,
     transports: new Map([['default', transport]]),
     wakers: store.wakers ?? [],
-    settings: relaySettings({ express: false }),
+    settings: relaySettings({ express: false, commitLog }),
+    log: store.commitLog,
   })
   return {
     async start() {

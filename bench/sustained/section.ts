@@ -53,7 +53,7 @@ export async function sustained(effort: Effort): Promise<Table[]> {
  * The keys of one producer are its own, so that the order of its commits is the order of their
  * numbers.
  */
-function producers(seconds: number): Drive {
+export function producers(seconds: number): Drive {
   return async (path, committed) => {
     const until = performance.now() + seconds * 1000
     const producer = async (first: number): Promise<void> => {
@@ -65,7 +65,7 @@ function producers(seconds: number): Drive {
 }
 
 /** How long the last message came after the last commit. */
-function behind(times: readonly Times[]): Record<string, number> {
+export function behind(times: readonly Times[]): Record<string, number> {
   const last = (of: keyof Times): number =>
     times.reduce((most, each) => Math.max(most, each[of]), 0)
   return { 'behind ms': last('arrived') - last('committed') }
