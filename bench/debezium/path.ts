@@ -10,7 +10,8 @@ import type { OpenPath, Scene } from '../paths/path.ts'
 import { debeziumClasses } from './jars.ts'
 
 const SLOT = 'bench_debezium'
-const READY = `select from pg_replication_slots where slot_name = '${SLOT}' and active and confirmed_flush_lsn is not null`
+const READY = `select from pg_replication_slots s join pg_stat_replication r on r.pid = s.active_pid
+  where s.slot_name = '${SLOT}' and r.state = 'streaming'`
 
 /**
  * Mersal writes the outbox, and Debezium publishes from the log what was inserted. Nobody deletes
