@@ -1,5 +1,6 @@
 import { causesOf, readProperty } from '../../core/errors/causes.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
+import { remedies } from '../../core/errors/server-remedies.ts'
 import { tlsRemedy } from '../../core/errors/tls-faults.ts'
 
 /** Number of the error that the server sent; undefined: it did not send any. */
@@ -95,10 +96,29 @@ export function storeFailure(database: string, doing: string, error: unknown): M
     const text = `mysql: ${doing} took too long or found no free connection`
     return new MersalError('MERSAL_STORE_BUSY', text, { cause: error })
   }
-  const remedy = tlsRemedy(error)
-  const why = remedy === undefined ? '' : `: no secure connection to the database, ${remedy}`
-  return new MersalError('MERSAL_STORE_FAILED', `mysql: ${doing} failed${why}`, {
+  return new MersalError('MERSAL_STORE_FAILED', `mysql: ${doing} failed${whatToDo(error)}`, {
     cause: error,
     details: number === undefined ? {} : { errorNumber: number, refused: isRefused(number) },
   })
+}
+
+const REMEDIES: ReadonlyMap<number, string> = new Map([
+  [1045, remedies.login],
+  [1698, remedies.login],
+  [1044, remedies.right('user')],
+  [1142, remedies.right('user')],
+  [1143, remedies.right('user')],
+  [1227, remedies.right('user')],
+  [1021, remedies.full],
+  [1114, remedies.full],
+  [1290, remedies.readOnly],
+  [1792, remedies.readOnly],
+  [1836, remedies.readOnly],
+])
+
+function whatToDo(error: unknown): string {
+  const tls = tlsRemedy(error)
+  if (tls !== undefined) return `: no secure connection to the database, ${tls}`
+  const remedy = REMEDIES.get(errorNumber(error) ?? 0)
+  return remedy === undefined ? '' : `: ${remedy}`
 }

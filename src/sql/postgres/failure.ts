@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { remedies } from '../../core/errors/server-remedies.ts'
 import { tlsRemedy } from '../../core/errors/tls-faults.ts'
 import { numberTaken } from './sequence-errors.ts'
 import { sqlState } from './sql-state.ts'
@@ -94,13 +95,32 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
       { cause: error },
     )
   }
-  const remedy = tlsRemedy(error)
-  const why = remedy === undefined ? '' : `: no secure connection to the database, ${remedy}`
-  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed${why}`, {
+  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed${whatToDo(error)}`, {
     cause: error,
     details: state === undefined ? {} : { sqlState: state, refused: isRefused(state) },
   })
 }
+
+const REMEDIES: ReadonlyMap<string, string> = new Map([
+  ['28P01', remedies.login],
+  ['28000', remedies.login],
+  ['3D000', remedies.database],
+  ['42501', remedies.right('role')],
+  ['53100', remedies.full],
+  ['25006', remedies.readOnly],
+])
+
+function whatToDo(error: unknown): string {
+  const tls = tlsRemedy(error)
+  if (tls !== undefined) return `: no secure connection to the database, ${tls}`
+  // Of a right, PostgreSQL says also that it belongs to the owner alone.
+  if (sqlState(error) === '42501' && /must be owner of/.test(messageOf(error)))
+    return ": only the owner of the tables may change them: run 'mersal migrate' as that role, and give the apps `migrate: 'check'`"
+  const remedy = REMEDIES.get(sqlState(error) ?? '')
+  return remedy === undefined ? '' : `: ${remedy}`
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : '')
 
 function isPoolTimeout(error: unknown): boolean {
   return (

@@ -81,6 +81,22 @@ describe.skipIf(!(await serverAnswers()))(
       expect(await opened(role.pool, schema)).toBeUndefined()
     })
 
+    test('a role that does not own the tables is told who has to migrate them', async () => {
+      await using database = await testDatabase()
+      await using role = await openRole(database)
+      const { schema, query } = database
+      expect(await opened(database.pool, schema)).toBeUndefined()
+      await query(`delete from ${schema}.migration where version > 4`)
+      await query(`grant usage, create on schema ${schema} to ${role.name}`)
+      await query(`grant all on all tables in schema ${schema} to ${role.name}`)
+      expect(await opened(role.pool, schema)).toMatchObject({
+        code: 'MERSAL_STORE_FAILED',
+        message: expect.stringContaining(
+          "only the owner of the tables may change them: run 'mersal migrate' as that role",
+        ) as string,
+      })
+    })
+
     test('a table of somebody else with the name of ours is called so, and is not touched', async () => {
       await using database = await testDatabase()
       const { schema, query } = database

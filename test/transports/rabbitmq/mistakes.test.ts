@@ -38,7 +38,7 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
     [
       'a wrong password',
       () => `amqp://guest:${encodeURIComponent(secret)}@127.0.0.1:5672/${place.vhost}`,
-      'ACCESS_REFUSED',
+      'Correct user and password',
     ],
     ['a missing vhost', () => `amqp://guest:guest@127.0.0.1:5672/no-such-vhost`, 'no-such-vhost'],
     [

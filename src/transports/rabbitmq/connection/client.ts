@@ -54,7 +54,7 @@ export function amqpClient(
     mistakeIn(error) {
       if (isMersalError(error, 'MERSAL_INVALID_OPTIONS')) return error
       if (refusesLogin(error))
-        return mistake('rabbitmq.url', `RabbitMQ refuses the connection: ${describe(error)}`)
+        return mistake('rabbitmq.url', `RabbitMQ refuses the connection: ${refusal(describe(error))}`)
       const remedy = tlsRemedy(error)
       if (remedy === undefined) return undefined
       const text = `no secure connection to RabbitMQ, ${remedy} (${describe(error)})`
@@ -62,6 +62,12 @@ export function amqpClient(
     },
   }
 }
+
+/** What the broker said, and what an operator does about it. */
+const refusal = (said: string): string =>
+  /ACCESS_REFUSED/.test(said)
+    ? `${said} Correct user and password, and look at the permissions of the user in the vhost`
+    : said
 
 function mistake(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })

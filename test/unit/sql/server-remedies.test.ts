@@ -1,0 +1,42 @@
+import { describe, expect, test } from 'vitest'
+import { storeFailure as mysqlFailure } from '../../../src/sql/mysql/failure.ts'
+import { storeFailure as postgresFailure } from '../../../src/sql/postgres/failure.ts'
+
+/** As the drivers give them: what the server said, and its code. */
+const fault = (message: string, code: object): Error => Object.assign(new Error(message), code)
+
+describe('an error of a server says what an operator does about it', () => {
+  test.each([
+    ['28P01', 'the server refuses the user or the password: correct them in the options of the'],
+    ['28000', 'the server refuses the user or the password: correct them in the options of the'],
+    ['3D000', 'there is no such database: create it, or correct its name'],
+    ['42501', 'the role lacks a right: '],
+    ['53100', 'the disk of the server is full: make room there'],
+    ['25006', 'the server takes no writes: '],
+  ])('PostgreSQL, %s', (code, remedy) => {
+    const cause = fault('as the server said it', { severity: 'ERROR', code })
+    const error = postgresFailure('mersal', 'claiming', cause)
+    expect(error.message).toContain(`postgres: claiming failed: ${remedy}`)
+    expect(error).toMatchObject({ code: 'MERSAL_STORE_FAILED', cause })
+  })
+
+  test.each([
+    [1045, 'the server refuses the user or the password: correct them in the options of the'],
+    [1044, 'the user lacks a right: '],
+    [1142, 'the user lacks a right: '],
+    [1021, 'the disk of the server is full: make room there'],
+    [1114, 'the disk of the server is full: make room there'],
+    [1290, 'the server takes no writes: '],
+    [1836, 'the server takes no writes: '],
+  ])('MariaDB, %i', (errno, remedy) => {
+    const cause = fault('as the server said it', { errno, code: 'ER_SOMETHING' })
+    const error = mysqlFailure('shop', 'claiming', cause)
+    expect(error.message).toContain(`mysql: claiming failed: ${remedy}`)
+    expect(error).toMatchObject({ code: 'MERSAL_STORE_FAILED', cause })
+  })
+
+  test('others are told as the server told them', () => {
+    const cause = fault('an internal error', { severity: 'ERROR', code: 'XX000' })
+    expect(postgresFailure('mersal', 'claiming', cause).message).toBe('postgres: claiming failed')
+  })
+})
