@@ -10,7 +10,8 @@ export interface SendOptions {
   /**
    * Only `send`: the queue that it goes to, in place of its route. For addresses that are known at
    * run time alone. The name of an app is that of its queue. An object names a transport of this
-   * app as well; default: that of the route, or the main one.
+   * app as well; without one it is that of the route, or the main one. Default: the route of the
+   * type.
    */
   readonly to?: Address
   /**

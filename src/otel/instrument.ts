@@ -17,9 +17,9 @@ export interface InstrumentOptions {
    * trace of its own, linked to that of the sender. Default `continue`.
    */
   readonly consumers?: 'continue' | 'link'
-  /** Default: the global one. */
+  /** Makes the spans. Default: the global one. */
   readonly tracerProvider?: TracerProvider
-  /** Default: the global one. */
+  /** Makes the metrics. Default: the global one. */
   readonly meterProvider?: MeterProvider
 }
 

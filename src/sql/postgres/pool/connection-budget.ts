@@ -92,11 +92,14 @@ interface Request {
 }
 
 /**
- * The rules, in the order in which somebody waits, but nobody waits behind another one who cannot
- * go on: a store works with at most two connections; the last one is left to stores that have one
- * already, since they may need the second to finish; and stores whose database is in trouble (a
- * failure, or more than a second of work) have half of the turns between them. What is kept open
- * but not used is closed when another needs its place.
+ * Makes a bound on the connections of several PostgreSQL stores together. Give it to each of them
+ * as `connections`.
+ *
+ * A store works with at most two connections. The last one is left to stores that have one already,
+ * since they may need the second to finish. Stores whose database is in trouble (a failure, or more
+ * than a second of work) have half of the turns between them. Turns are given in the order in which
+ * stores wait, and nobody waits behind another one who cannot go on. What is kept open but not used
+ * is closed when another needs its place. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function connectionBudget(options: ConnectionBudgetOptions): ConnectionBudget {
   checkOptions('connectionBudget', options, ['most', 'listeners', 'clock'])

@@ -54,7 +54,10 @@ export function amqpClient(
     mistakeIn(error) {
       if (isMersalError(error, 'MERSAL_INVALID_OPTIONS')) return error
       if (refusesLogin(error))
-        return mistake('rabbitmq.url', `RabbitMQ refuses the connection: ${refusal(describe(error))}`)
+        return mistake(
+          'rabbitmq.url',
+          `RabbitMQ refuses the connection: ${refusal(describe(error))}`,
+        )
       const remedy = tlsRemedy(error)
       if (remedy === undefined) return undefined
       const text = `no secure connection to RabbitMQ, ${remedy} (${describe(error)})`
