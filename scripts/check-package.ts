@@ -58,7 +58,9 @@ function listing(tarball: string): { readonly files: number; readonly bytes: num
   const names = run('tar', 'tar', ['-tzf', tarball], root).trim().split('\n')
   const odd = names.filter(
     (name) =>
-      !/^package\/(?:dist\/|docs\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name),
+      !/^package\/(?:dist\/|docs\/|ops\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(
+        name,
+      ),
   )
   if (odd.length > 0) throw new Error(`the tarball holds what it should not: ${odd.join(', ')}`)
   const bytes = readFileSync(tarball).length

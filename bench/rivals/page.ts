@@ -186,7 +186,40 @@ Read, not run.
 
 ${properties}
 
-Choose one of them rather than Mersal if you need MongoDB or years of production use: Mersal is new.
+Choose one of them rather than Mersal if you need MongoDB, recurring jobs by a calendar, priorities,
+or years of production use: Mersal has none of the first three, and is new.
+
+## Their words, and ours
+
+For those who know one of these. Names were read in the types of pg-boss 12.38 and
+@node-ts/bus-core 1.3.3.
+
+| pg-boss | Mersal |
+| --- | --- |
+| \`boss.send(name, data, { db })\` | [\`app.within(tx).send(Type, body)\`](start-your-library.md); \`app.transaction\` opens the transaction for you |
+| \`boss.work(name, handler)\`: a list of jobs | [\`app.handle(Type, handler)\`](send-and-handle.md): one message, in a transaction with its inbox row |
+| a queue by name | the queue of an app, called as the app; \`routes\` names the owner of a command |
+| \`publish\`, \`subscribe\` | \`publish(Event, body)\`; an app with a handler for it is subscribed |
+| \`startAfter\` | [\`delayMs\`, \`at\`](time.md) |
+| \`retryLimit\`, \`retryDelay\`, \`retryBackoff\` | [\`receive.maxDeliveries\`, \`receive.backoff\`, \`retry\` of a handler](reference/receiving.md) |
+| \`deadLetter\` | built in: [dead letters](dead-letters.md) |
+| \`expireInSeconds\` | \`receive.handlerTimeoutMs\` |
+| \`singletonKey\` | \`id\` of a send: a consumer handles one id once |
+| policy \`key_strict_fifo\` | \`partitionKey\`, and [\`receive.orderPerKey\`](order.md) |
+| \`schedule(name, cron)\` | none: let a job by a clock send the message |
+| \`priority\` | none: give what is urgent an app of its own |
+| no broker | [\`postgresQueue\`](postgres-queue.md) |
+
+| @node-ts/bus | Mersal |
+| --- | --- |
+| \`Bus.configure()…build()\` | \`new Mersal({ name, store, transport })\` |
+| class \`Command\`, class \`Event\` | [\`command(name)\`, \`event(name)\`](send-and-handle.md): a name and a type |
+| \`withHandler\` | \`app.handle(Type, handler)\` |
+| \`bus.send\`, \`bus.publish\` | the same names, of the sender of a transaction; outside of one they throw |
+| \`failMessage()\` | \`reject()\` |
+| \`returnMessage()\` | throw, or \`retryLater(ms)\` |
+| \`withConcurrency\`, \`withRetryStrategy\` | \`receive.concurrency\`, \`receive.backoff\` |
+| \`withPersistence\`, \`Workflow\`, \`completeWorkflow()\` | the store, [\`app.saga\`](sagas.md), \`complete()\` |
 
 Repeat the first table with \`node bench/rivals/main.ts --json bench/reference/rivals.json\`, and make
 this page with \`node bench/rivals/page.ts\`.
