@@ -92,14 +92,10 @@ interface Request {
 }
 
 /**
- * Makes a bound on the connections of several PostgreSQL stores together. Give it to each of them
- * as `connections`.
- *
- * A store works with at most two connections. The last one is left to stores that have one already,
- * since they may need the second to finish. Stores whose database is in trouble (a failure, or more
- * than a second of work) have half of the turns between them. Turns are given in the order in which
- * stores wait, and nobody waits behind another one who cannot go on. What is kept open but not used
- * is closed when another needs its place. Throws `MERSAL_INVALID_OPTIONS`.
+ * Bounds the connections of several stores together: give it to each as `connections`. A store works
+ * with at most two. The last one is left to stores that have one already. Stores whose database is
+ * in trouble (a failure, or more than a second of work) have half of the turns. Nobody waits behind
+ * another one who cannot go on. What is open but not used is closed when another needs its place.
  */
 export function connectionBudget(options: ConnectionBudgetOptions): ConnectionBudget {
   checkOptions('connectionBudget', options, ['most', 'listeners', 'clock'])
