@@ -15,6 +15,12 @@ export function versions(peers: boolean): Record<string, string> {
     readonly version: string
     readonly devDependencies: Readonly<Record<string, string>>
   }
-  const { pg = '', mysql2 = '', amqplib = '' } = manifest.devDependencies
-  return { mersal: manifest.version, pg, mysql2, amqplib, ...(peers ? peerVersions() : {}) }
+  const { pg = '', mysql2 = '', amqplib = '', ...others } = manifest.devDependencies
+  return {
+    mersal: manifest.version,
+    ...{ pg, mysql2, amqplib },
+    '@redis/client': others['@redis/client'] ?? '',
+    '@platformatic/kafka': others['@platformatic/kafka'] ?? '',
+    ...(peers ? peerVersions() : {}),
+  }
 }

@@ -10,12 +10,12 @@ import type { Outcome } from './outcome.ts'
 import { installPeers } from './peers/load.ts'
 import { markdown, ownFaults } from './report.ts'
 import { writeScalingPage } from './scaling/main.ts'
-import { occasional, sections } from './sections.ts'
+import { apart, occasional, sections } from './sections.ts'
 import { benchServers } from './servers.ts'
 
 const help = `npm run bench [-- section ...] [options]: measures, with servers that it starts itself.
 
-Sections: ${Object.keys(sections).join(', ')}. Default: all but ${occasional.join(', ')}.
+Sections: ${Object.keys(sections).join(', ')}. Default: all but ${[...occasional, ...apart].join(', ')}.
   --runs 3          rounds; the figures are their medians
   --seconds 2       of the sections that work for a time
   --short           smaller backlogs and shorter runs: about a third of the time
@@ -101,7 +101,7 @@ async function main(): Promise<number> {
   const runs = positive('runs', values.runs ?? '3')
   const peers = !values['without-peers']
   const usual = Object.keys(sections).filter(
-    (name) => size === 'tiny' || !occasional.includes(name),
+    (name) => !apart.includes(name) && (size === 'tiny' || !occasional.includes(name)),
   )
   const wanted = positionals.length === 0 ? usual : positionals
   const unknown = wanted.find((name) => sections[name] === undefined)

@@ -1,15 +1,18 @@
 import { growth } from './churn/growth.ts'
 import { churn } from './churn/section.ts'
 import { claim } from './claim/section.ts'
+import { documents } from './documents/section.ts'
 import { drain } from './drain/section.ts'
 import type { Effort } from './effort.ts'
 import { idle } from './idle/section.ts'
+import { kafka } from './kafka/section.ts'
 import { latency } from './latency/section.ts'
 import { log } from './log/section.ts'
 import { mysql } from './mysql/section.ts'
 import { nats } from './nats/section.ts'
 import { queue } from './queue/section.ts'
 import { batches, receive } from './receive/section.ts'
+import { redis } from './redis/section.ts'
 import { relay } from './relay/section.ts'
 import type { Table } from './report.ts'
 import { scale } from './scale/section.ts'
@@ -31,6 +34,9 @@ const all = {
   batches,
   queue,
   nats,
+  redis,
+  documents,
+  kafka,
   scale,
   idle,
   sqlite,
@@ -47,6 +53,9 @@ export const sections: Readonly<Record<string, Section>> = all
  * of its candidates.
  */
 export const occasional: readonly string[] = ['growth', 'log']
+
+/** Its broker takes longer to start than a tiny run of the others, so only when it is named. */
+export const apart: readonly string[] = ['kafka']
 
 /** What a reader of docs/performance.md has to know of each. */
 export const introductions: Readonly<Record<keyof typeof all, string>> = {
@@ -71,6 +80,12 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
   queue:
     'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
   nats: 'NATS JetStream: the same as in `relay` and `receive`, as far as a client alone and a consumer go. The hand-written publisher has 500 messages without an ack, as Mersal has here.',
+  redis:
+    'Redis Streams, where what is confirmed is on the disk: the same as in `nats`. The hand-written publisher sends 500 messages in one pipeline.',
+  documents:
+    'Aggregates in Redis: 1,000 documents that are changed in turns, and a message for each change. The hand-written reader holds nothing, so there may be only one, and it has no retries and no dead letters.',
+  kafka:
+    'One broker in KRaft mode: the same as in `nats`, with keys. Both publishers have one call of 500 messages without an answer. The hand-written consumers handle ten at a time, keep no order of keys in doing so, and commit once in a hundred messages.',
   scale: 'More relays, more rows, more or fewer keys.',
   idle: 'One relay process for many databases in which nothing happens: what looking costs.',
   sqlite: 'The whole way in one process, with files in place of servers.',

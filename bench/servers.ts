@@ -9,7 +9,8 @@ import { privateMariadb } from '../scripts/servers/mariadb.ts'
 import { privateCluster } from '../scripts/servers/postgres.ts'
 import { openPrivateNats } from '../scripts/servers/nats.ts'
 import { openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
-import { startRedis } from './redis.ts'
+import { startKafka } from './kafka/server.ts'
+import { startRedis } from './redis/server.ts'
 import type { BenchServer } from './server.ts'
 
 /** Started when they are first asked for, once. */
@@ -20,6 +21,10 @@ export interface BenchServers extends AsyncDisposable {
   nats(): Promise<BenchServer>
   /** Undefined where there is no `redis-server`. */
   redis(): Promise<BenchServer | undefined>
+  /** The same, and what it confirms is on the disk. */
+  syncedRedis(): Promise<BenchServer | undefined>
+  /** Undefined where there is neither a Kafka nor what fetches one. */
+  kafka(): Promise<BenchServer | undefined>
 }
 
 export function benchServers(): BenchServers {
@@ -29,14 +34,18 @@ export function benchServers(): BenchServers {
   let rabbit: Promise<BenchServer> | undefined
   let nats: Promise<BenchServer> | undefined
   let redis: Promise<BenchServer | undefined> | undefined
+  let syncedRedis: Promise<BenchServer | undefined> | undefined
+  let kafka: Promise<BenchServer | undefined> | undefined
   return {
     postgres: () => (postgres ??= startPostgres(stack)),
     mariadb: () => (mariadb ??= startMariadb(stack)),
     rabbit: () => (rabbit ??= startRabbit(stack)),
     nats: () => (nats ??= startNats(stack)),
-    redis: () => (redis ??= startRedis(stack)),
+    redis: () => (redis ??= startRedis(stack, 'everysec')),
+    syncedRedis: () => (syncedRedis ??= startRedis(stack, 'always')),
+    kafka: () => (kafka ??= startKafka(stack)),
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([postgres, mariadb, rabbit, nats, redis])
+      await Promise.allSettled([postgres, mariadb, rabbit, nats, redis, syncedRedis, kafka])
       await stack.disposeAsync()
     },
   }

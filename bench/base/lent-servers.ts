@@ -58,6 +58,8 @@ export function borrowedServers(): BenchServers | undefined {
     rabbit: () => needed('rabbit'),
     nats: () => needed('nats'),
     redis: () => borrowed('redis'),
+    syncedRedis: () => borrowed('syncedRedis'),
+    kafka: () => borrowed('kafka'),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }

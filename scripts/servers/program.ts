@@ -15,6 +15,8 @@ export interface ServerProgram extends AsyncDisposable {
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
   /** Ends it in good order. */
   stop(): Promise<void>
+  /** The id of its process; 0 while there is none. */
+  pid(): number
 }
 
 export interface ServerPlan {
@@ -91,6 +93,7 @@ export async function startServer(plan: ServerPlan): Promise<ServerProgram> {
       else if (server !== undefined) process.kill(server.pid, name)
     },
     stop: () => end('SIGTERM'),
+    pid: () => server?.pid ?? 0,
     [Symbol.asyncDispose]: dispose,
   }
 }

@@ -3,17 +3,20 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { freePort } from '../scripts/servers/postgres.ts'
-import type { BenchServer } from './server.ts'
-import { temporaryFolder } from './sqlite/folder.ts'
+import { freePort } from '../../scripts/servers/postgres.ts'
+import type { BenchServer } from '../server.ts'
+import { temporaryFolder } from '../sqlite/folder.ts'
 
 const PATIENCE_MS = 10_000
 
 /**
- * A Redis that writes its log of changes every second, as it advises where jobs matter. Undefined
- * where there is no `redis-server`.
+ * A Redis with a log of changes. `everysec` is what BullMQ advises where jobs matter, `always` what
+ * docs/redis.md does. Undefined where there is no `redis-server`.
  */
-export async function startRedis(stack: AsyncDisposableStack): Promise<BenchServer | undefined> {
+export async function startRedis(
+  stack: AsyncDisposableStack,
+  fsync: 'everysec' | 'always',
+): Promise<BenchServer | undefined> {
   const version = await promisify(execFile)('redis-server', ['--version']).catch(() => undefined)
   if (version === undefined) return undefined
   const folder = stack.use(temporaryFolder())
@@ -29,6 +32,8 @@ export async function startRedis(stack: AsyncDisposableStack): Promise<BenchServ
     '',
     '--appendonly',
     'yes',
+    '--appendfsync',
+    fsync,
   ]
   const child = spawn('redis-server', options, { stdio: 'ignore' })
   const exited = once(child, 'exit')
