@@ -18,7 +18,9 @@ export function versions(peers: boolean): Record<string, string> {
   const { pg = '', mysql2 = '', amqplib = '', ...others } = manifest.devDependencies
   return {
     mersal: manifest.version,
-    ...{ pg, mysql2, amqplib },
+    pg,
+    mysql2,
+    amqplib,
     '@redis/client': others['@redis/client'] ?? '',
     '@platformatic/kafka': others['@platformatic/kafka'] ?? '',
     ...(peers ? peerVersions() : {}),

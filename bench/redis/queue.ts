@@ -33,8 +33,14 @@ export const idOf = (number: number): string =>
 
 /** The fields of a message, as Mersal stores it. */
 export const fieldsOf = (number: number): string[] => [
-  ...['id', idOf(number), 'type', 'bench.happened'],
-  ...['headers', '{"content-type":"application/json"}', 'body', bodyOf(number).toString()],
+  'id',
+  idOf(number),
+  'type',
+  'bench.happened',
+  'headers',
+  '{"content-type":"application/json"}',
+  'body',
+  bodyOf(number).toString(),
 ]
 
 const AT_ONCE = 1000

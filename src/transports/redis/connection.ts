@@ -9,7 +9,7 @@ import type { BrokerClient, Link } from '../shared/link.ts'
 import { unavailable } from '../shared/outcomes.ts'
 import { within } from '../shared/within.ts'
 import { shortfallOf } from './confirm.ts'
-import { faultOfServer, isDemotion, isReply, mistakeOf } from './faults.ts'
+import { faultOfServer, isDemotion, isReply, mistakeOf, withDoubtOfTls } from './faults.ts'
 import type { Address, RedisSettings } from './options.ts'
 import { checkServer, factsOf, type ServerFacts } from './server.ts'
 
@@ -154,7 +154,7 @@ async function serverOf(client: Client, settings: RedisSettings): Promise<Server
   if (!client.isOpen) await client.connect()
   if (client.options.RESP === 2)
     throw invalidOption('redis.connect', 'the client needs RESP: 3, which is its default')
-  const facts = await factsOf(client)
+  const facts = await factsOf(client, settings)
   checkServer(facts, settings)
   // The answer does not matter: a right that is missing is told at once.
   await shortfallOf({ client, facts }, settings.confirm, 1)
@@ -174,7 +174,12 @@ export function redisClient(settings: RedisSettings, describe: Describe): Broker
       const address = await masterOf(source.address, settings)
       const ms = Math.max(1, Math.ceil(until - systemClock.monotonic()))
       const client = opened(address, settings)
-      return bounded(client, ms, 'Redis', serverOf(client, settings))
+      const secure = address.secure || source.tls !== undefined
+      try {
+        return await bounded(client, ms, 'Redis', serverOf(client, settings))
+      } catch (error) {
+        throw withDoubtOfTls(error, secure, describe)
+      }
     },
     watch({ client }, events) {
       client.on('error', (error) => events.lost(error))

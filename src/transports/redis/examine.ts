@@ -2,7 +2,7 @@ import type { Finding, QueueOverview } from '../../core/operations.ts'
 import { ask, command, type RedisLink } from './connection.ts'
 import { declaredQueues } from './dead-letters.ts'
 import type { RedisSettings } from './options.ts'
-import { evicts, factsOf, type ServerFacts } from './server.ts'
+import { evicts, factsOf, missingReplicas, type ServerFacts } from './server.ts'
 import { notMadeYet } from '../shared/own-queues.ts'
 
 /** Looks at the server without making anything. Throws when it cannot be reached. */
@@ -12,12 +12,14 @@ export async function examine(
   prefix: string,
   queues: readonly string[],
 ): Promise<readonly Finding[]> {
-  const facts = await ask(link, ({ client }) => factsOf(client))
+  const facts = await ask(link, ({ client }) => factsOf(client, settings))
   const declared = new Set(await declaredQueues(link, prefix))
   return [
     { level: 'ok', subject: 'redis version', text: facts.version },
     disk(facts, settings),
     memory(facts),
+    ...replicas(facts, settings),
+    ...rights(facts),
     ...queues.map((queue) => queueFinding(queue, declared.has(queue))),
   ]
 }
@@ -51,6 +53,22 @@ function memory(facts: ServerFacts): Finding {
   if (maxBytes === 0 || usedBytes < maxBytes * 0.9) return { level: 'ok', subject, text }
   const remedy = 'raise maxmemory, or let consumers catch up'
   return { level: 'warning', subject, text, remedy }
+}
+
+function replicas(facts: ServerFacts, settings: RedisSettings): readonly Finding[] {
+  if (typeof settings.confirm !== 'object') return []
+  const subject = 'redis replicas'
+  const text = `${facts.replicas}, and each confirm waits for ${settings.confirm.replicas}`
+  if (missingReplicas(facts, settings) === 0) return [{ level: 'ok', subject, text }]
+  const remedy = 'connect that many replicas, or lower confirm.replicas'
+  return [{ level: 'fault', subject, text, remedy }]
+}
+
+function rights({ missingRights }: ServerFacts): readonly Finding[] {
+  if (missingRights.length === 0) return []
+  const text = `missing: ${missingRights.join(', ')}`
+  const remedy = 'give the user all that docs/redis.md lists'
+  return [{ level: 'fault', subject: 'redis rights', text, remedy }]
 }
 
 function queueFinding(queue: string, exists: boolean): Finding {

@@ -1,6 +1,6 @@
 import { ClientClosedError, ClientOfflineError, ErrorReply } from '@redis/client'
 import { causesOf } from '../../core/errors/causes.ts'
-import { isMersalError, type MersalError } from '../../core/errors/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import { isFaultOfTls } from '../../core/errors/tls-faults.ts'
 import { invalidOption } from '../../core/options.ts'
 import type { Describe } from '../shared/describe.ts'
@@ -55,7 +55,12 @@ export function isDemotion(error: unknown): boolean {
 export function mistakeOf(error: unknown, describe: Describe): MersalError | undefined {
   if (isMersalError(error, 'MERSAL_INVALID_OPTIONS')) return error
   const word = wordOf(error)
-  if (word === 'WRONGPASS' || word === 'NOAUTH')
+  if (word === 'NOAUTH')
+    return invalidOption(
+      'redis.url',
+      'the server wants a password: redis://user:password@host:port, or redis://:password@host:port',
+    )
+  if (word === 'WRONGPASS')
     return invalidOption('redis.url', `Redis refuses user or password: ${describe(error)}`)
   if (word === 'NOPERM')
     return invalidOption('redis.url', `${describe(error)}: docs/redis.md lists the permissions`)
@@ -68,4 +73,20 @@ export function mistakeOf(error: unknown, describe: Describe): MersalError | und
     return invalidOption('redis.tls', text)
   }
   return undefined
+}
+
+/**
+ * A server that speaks TLS where none is expected, or none where it is, does not say so: it hangs
+ * up, or says nothing. The error then names the other URL.
+ */
+export function withDoubtOfTls(error: unknown, secure: boolean, describe: Describe): unknown {
+  if (isReply(error) || mistakeOf(error, describe) !== undefined) return error
+  const text = describe(error)
+  const isSilent = isMersalError(error, 'MERSAL_UNAVAILABLE')
+  const hungUp = /ECONNRESET|EPIPE|Socket closed unexpectedly/.test(text)
+  if (secure ? !isSilent && !hungUp : !hungUp) return error
+  const doubt = secure
+    ? 'begin the URL with redis:// if the server speaks no TLS on this port'
+    : 'begin the URL with rediss:// if the server wants TLS on this port'
+  return new MersalError('MERSAL_UNAVAILABLE', `${text}; ${doubt}`, { cause: error })
 }

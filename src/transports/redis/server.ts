@@ -1,8 +1,10 @@
 import type { createClient } from '@redis/client'
 import { MersalError } from '../../core/errors/errors.ts'
 import { invalidOption } from '../../core/options.ts'
+import { prefixOf } from '../../lib/redis-script.ts'
 import { wordOf } from './faults.ts'
 import type { RedisSettings } from './options.ts'
+import { missingRights } from './rights.ts'
 
 /** What a server says of itself. */
 export interface ServerFacts {
@@ -19,12 +21,17 @@ export interface ServerFacts {
   readonly replicas: number
   /** The last write to the append-only file failed. */
   readonly writeFailed: boolean
+  /** Commands that the user may not run. */
+  readonly missingRights: readonly string[]
 }
 
 /** What a client of Redis is needed for here. */
 export type Questions = Pick<ReturnType<typeof createClient>, 'sendCommand'>
 
-export async function factsOf(client: Questions): Promise<ServerFacts> {
+export async function factsOf(
+  client: Questions,
+  { prefix }: Pick<RedisSettings, 'prefix'>,
+): Promise<ServerFacts> {
   const info = new Map<string, string>()
   const text = await client.sendCommand<string>(['INFO'])
   for (const line of text.split('\r\n')) {
@@ -32,8 +39,9 @@ export async function factsOf(client: Questions): Promise<ServerFacts> {
     if (at > 0) info.set(line.slice(0, at), line.slice(at + 1))
   }
   const number = (name: string): number => Number(info.get(name) ?? 0)
+  const version = info.get('redis_version') ?? '0'
   return {
-    version: info.get('redis_version') ?? '0',
+    version,
     isMaster: info.get('role') !== 'slave',
     isCluster: info.get('cluster_enabled') === '1',
     appendOnly: info.get('aof_enabled') === '1',
@@ -43,6 +51,8 @@ export async function factsOf(client: Questions): Promise<ServerFacts> {
     maxBytes: number('maxmemory'),
     replicas: number('connected_slaves'),
     writeFailed: info.get('aof_last_write_status') === 'err',
+    // An older server cannot tell, and is refused for that.
+    missingRights: olderThan(version, OLDEST) ? [] : await missingRights(client, prefixOf(prefix)),
   }
 }
 
@@ -58,6 +68,8 @@ async function appendFsync(client: Questions): Promise<string | undefined> {
   }
 }
 
+const OLDEST = [7, 0] as const
+
 const olderThan = (version: string, [major, minor]: readonly [number, number]): boolean => {
   const [one = 0, two = 0] = version.split('.').map(Number)
   return one < major || (one === major && two < minor)
@@ -71,7 +83,7 @@ export const evicts = ({ evictionPolicy }: ServerFacts): boolean =>
 export function checkServer(facts: ServerFacts, settings: RedisSettings): void {
   const { version, isMaster, isCluster, appendFsync, evictionPolicy } = facts
   const { allowLoss, confirm } = settings
-  if (olderThan(version, [7, 0]))
+  if (olderThan(version, OLDEST))
     throw invalidOption('redis.url', `the server is Redis ${version}; 7.0 or later is needed`)
   if (isCluster)
     throw invalidOption('redis.url', 'Redis Cluster is not supported: use one master with replicas')
@@ -98,8 +110,36 @@ export function checkServer(facts: ServerFacts, settings: RedisSettings): void {
     )
 }
 
-/** What to tell a person about a server that may be used; undefined if nothing. */
-export function worryAbout(facts: ServerFacts, settings: RedisSettings): string | undefined {
+/** What to tell a person about a server that may be used. */
+export function worriesAbout(facts: ServerFacts, settings: RedisSettings): readonly string[] {
+  const all = [
+    diskWorry(facts, settings),
+    replicaWorry(facts, settings),
+    rightsWorry(facts, settings),
+  ]
+  return all.filter((worry) => worry !== undefined)
+}
+
+function rightsWorry({ missingRights: missing }: ServerFacts, { prefix }: RedisSettings) {
+  if (missing.length === 0) return undefined
+  return `the user lacks rights for keys and channels that begin with ${prefixOf(prefix)} (${missing.join(', ')}); docs/redis.md lists all that are needed`
+}
+
+/** How many replicas are missing for each confirm; 0 where none is asked for. */
+export function missingReplicas(
+  { replicas }: ServerFacts,
+  { confirm }: Pick<RedisSettings, 'confirm'>,
+): number {
+  return typeof confirm === 'object' ? Math.max(0, confirm.replicas - replicas) : 0
+}
+
+function replicaWorry(facts: ServerFacts, settings: RedisSettings): string | undefined {
+  const missing = missingReplicas(facts, settings)
+  if (missing === 0) return undefined
+  return `the server has ${facts.replicas} replicas, and each confirm waits for ${facts.replicas + missing}: until they are there nothing is confirmed`
+}
+
+function diskWorry(facts: ServerFacts, settings: RedisSettings): string | undefined {
   const { appendOnly, appendFsync } = facts
   if (!appendOnly)
     return 'the server keeps nothing on its disk (appendonly no): when it ends, every message is lost'
@@ -108,5 +148,7 @@ export function worryAbout(facts: ServerFacts, settings: RedisSettings): string 
   if (appendFsync === 'no')
     return 'the server leaves it to the system when messages reach the disk (appendfsync no): a crash of the machine can lose the last half minute of confirmed messages; set appendfsync to always'
   if (settings.confirmIsChosen) return undefined
+  if (appendFsync === undefined)
+    return "the user may not read when messages reach the disk (appendfsync): give it +config|get, or accept that a crash of the machine may lose the last second of confirmed messages with confirm: 'written'"
   return "a crash of the machine can lose about the last second of confirmed messages (appendfsync everysec): set appendfsync to always, or accept it with confirm: 'written'"
 }

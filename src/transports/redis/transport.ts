@@ -29,7 +29,7 @@ import { type RedisOptions, type RedisSettings, redisSettings } from './options.
 import { publishAll } from './publish.ts'
 import { PAUSE, QueueMessages, type TakenMessage } from './queue.ts'
 import { scripts } from './scripts.ts'
-import { worryAbout } from './server.ts'
+import { worriesAbout } from './server.ts'
 
 /** Redis Streams as a transport. */
 export interface RedisTransport extends Transport {
@@ -58,8 +58,8 @@ function linksOf(settings: RedisSettings): { publishing: RedisLink; receiving: R
     ...client,
     async open(): Promise<Server> {
       const server = await client.open()
-      const worry = worryAbout(server.facts, settings)
-      if (worry !== undefined && isNews(worry)) logger.warn({}, `Redis: ${worry}`)
+      for (const worry of worriesAbout(server.facts, settings))
+        if (isNews(worry)) logger.warn({}, `Redis: ${worry}`)
       return server
     },
   }
