@@ -8,7 +8,7 @@ import { type Desk, readInput } from './api/route.ts'
 import { description, routes } from './api/routes.ts'
 import { asset } from './http/assets.ts'
 import { below, type Segments, withSlash } from './http/base-path.ts'
-import { type Problem, problem, problemOf } from './http/problem.ts'
+import { type Problem, problem, problemOf, WrongMethod } from './http/problem.ts'
 import { json, jsonText, problemReply, reply } from './http/reply.ts'
 import { keepJournal } from './live/journal.ts'
 import { createLive, type Live } from './live/live.ts'
@@ -60,6 +60,8 @@ async function answer(works: Works, request: Request, base: Segments): Promise<R
   const rest = below(url.pathname, base)
   if (rest === undefined) throw nothingHere()
   if (rest.length === 0) return reply(302, null, { location: withSlash(url) })
+  // A part with a slash in it would be taken for two, past whoever looks at paths before us.
+  if (rest.some((part) => part.includes('/'))) throw nothingHere()
   const [first, ...more] = rest
   return first === 'api'
     ? await call(works, request, more.join('/'))
@@ -98,7 +100,8 @@ async function run(
   const all = routes.filter((route) => route.path === path)
   const method = request.method === 'HEAD' ? 'GET' : request.method
   const route = all.find((one) => one.method === method)
-  if (route === undefined) throw all.length === 0 ? nothingHere() : wrongMethod()
+  if (route === undefined)
+    throw all.length === 0 ? nothingHere() : wrongMethod(all.map((one) => one.method))
   if (route.method === 'POST') checkWrite(request, parts.origins)
   if (route.right !== undefined && !rights.has(route.right))
     throw problem(403, 'no-right', `This needs the right '${route.right}', which you do not have.`)
@@ -120,8 +123,9 @@ const headersOf = ({ headers }: Response): Readonly<Record<string, string>> =>
   Object.fromEntries(headers)
 
 const nothingHere = (): Error => problem(404, 'nothing-here', 'There is nothing of this name here.')
-const wrongMethod = (): Error => problem(405, 'wrong-method', 'This is not how it is called.')
+const wrongMethod = (allowed: readonly string[]): Error =>
+  new WrongMethod(allowed.flatMap((one) => (one === 'GET' ? ['GET', 'HEAD'] : [one])))
 
 function onlyGet({ method }: Request): void {
-  if (method !== 'GET' && method !== 'HEAD') throw wrongMethod()
+  if (method !== 'GET' && method !== 'HEAD') throw wrongMethod(['GET'])
 }

@@ -44,7 +44,12 @@ export const deadLetters: Route = {
     ...boxFields,
     ...filterFields,
     after,
-    limit: { kind: 'number', most: MOST_ROWS, text: `At most this many. Default ${ROWS}.` },
+    limit: {
+      kind: 'number',
+      least: 1,
+      most: MOST_ROWS,
+      text: `At most this many. Default ${ROWS}.`,
+    },
   },
   answer: object({ letters: list(object(letter)), next: orNull(text), looked: number }),
   async run(call) {

@@ -1,4 +1,4 @@
-import type { Field, Route, Schema } from './route.ts'
+import { type Field, LONGEST_TEXT, type Route, type Schema } from './route.ts'
 import { number, object, text } from './schemas.ts'
 
 const problemSchema = object({ status: number, code: text, title: text })
@@ -68,12 +68,17 @@ function body(fields: Route['fields']): object {
   return { required: true, content: { 'application/json': { schema } } }
 }
 
-function schemaOf({ kind, most, choices }: Field): Schema {
+function schemaOf({ kind, most, least = 0, choices }: Field): Schema {
   const schemas: Readonly<Record<Field['kind'], Schema>> = {
-    text: { ...text, maxLength: most ?? 1000 },
-    number: { type: 'integer', minimum: 0, maximum: most },
+    text: { ...text, maxLength: most ?? LONGEST_TEXT },
+    number: { type: 'integer', minimum: least, maximum: most },
     flag: { type: 'boolean' },
-    texts: { type: 'array', items: text, maxItems: most },
+    texts: {
+      type: 'array',
+      items: { ...text, maxLength: LONGEST_TEXT },
+      minItems: 1,
+      maxItems: most,
+    },
   }
   return { ...schemas[kind], ...(choices === undefined ? {} : { enum: choices }) }
 }

@@ -25,12 +25,17 @@ export const refused: Route = {
   fields: {
     source: sourceField,
     after: { kind: 'text', text: '`next` of the answer before.' },
-    limit: { kind: 'number', most: MOST_ROWS, text: `At most this many. Default ${ROWS}.` },
+    limit: {
+      kind: 'number',
+      least: 1,
+      most: MOST_ROWS,
+      text: `At most this many. Default ${ROWS}.`,
+    },
   },
   answer: object({ messages: list(object(message)), next: orNull(text) }),
   async run(call) {
     const listing = partOf((await sourceOf(call)).store?.operations?.refused, 'refused messages')
-    const limit = Math.max(1, numberOf(call, 'limit') ?? ROWS)
+    const limit = numberOf(call, 'limit') ?? ROWS
     const after = textOf(call, 'after')
     const found = await listing({ limit, ...(after === undefined ? {} : { after }) })
     const last = found.length === limit ? found.at(-1) : undefined

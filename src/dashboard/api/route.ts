@@ -12,6 +12,8 @@ export interface Field {
   readonly required?: true
   /** Longest text, in characters; largest number; most texts. */
   readonly most?: number
+  /** Smallest number. Default 0. */
+  readonly least?: number
   readonly choices?: readonly string[]
 }
 
@@ -48,7 +50,7 @@ export interface Route {
   readonly run: (call: Call) => Promise<unknown>
 }
 
-const LONGEST_TEXT = 1000
+export const LONGEST_TEXT = 1000
 
 /** What was asked. Throws a problem that names the field. */
 export async function readInput(route: Route, request: Request): Promise<Input> {
@@ -68,10 +70,14 @@ export async function readInput(route: Route, request: Request): Promise<Input> 
 const bad = (text: string): Error => problem(400, 'bad-input', text)
 
 function readQuery(request: Request, { fields }: Route): Record<string, unknown> {
-  const given: Record<string, unknown> = {}
+  // Without a prototype, so that no name is taken for a part of it.
+  const given = Object.create(null) as Record<string, unknown>
   for (const [name, text] of new URL(request.url).searchParams) {
     if (Object.hasOwn(given, name)) throw bad(`The field '${name.slice(0, 60)}' is given twice.`)
-    given[name] = fields[name]?.kind === 'number' && /^\d+$/.test(text) ? Number(text) : text
+    given[name] =
+      Object.hasOwn(fields, name) && fields[name]?.kind === 'number' && /^\d+$/.test(text)
+        ? Number(text)
+        : text
   }
   return given
 }
@@ -90,10 +96,11 @@ async function readBody(request: Request): Promise<Record<string, unknown>> {
 }
 
 function checked(name: string, field: Field, value: unknown): Input[string] {
-  const { kind, most, choices } = field
+  const { kind, most, least = 0, choices } = field
   const fits = {
     text: () => isText(value, most),
-    number: () => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most!,
+    number: () =>
+      Number.isInteger(value) && (value as number) >= least && (value as number) <= most!,
     flag: () => typeof value === 'boolean',
     texts: () =>
       Array.isArray(value) && value.length <= most! && value.every((one) => isText(one, undefined)),
@@ -103,7 +110,8 @@ function checked(name: string, field: Field, value: unknown): Input[string] {
   return value as Input[string]
 }
 
-function isText(value: unknown, most = LONGEST_TEXT): boolean {
+/** Text that a database can be asked for. */
+export function isText(value: unknown, most = LONGEST_TEXT): value is string {
   return (
     typeof value === 'string' &&
     value.length <= most &&
@@ -112,11 +120,11 @@ function isText(value: unknown, most = LONGEST_TEXT): boolean {
   )
 }
 
-function expected({ kind, most = LONGEST_TEXT, choices }: Field): string {
+function expected({ kind, most = LONGEST_TEXT, least = 0, choices }: Field): string {
   if (choices !== undefined) return `one of ${choices.join(', ')}`
   const texts = {
     text: `text of at most ${most} characters`,
-    number: `a whole number from 0 to ${most}`,
+    number: `a whole number from ${least} to ${most}`,
     flag: 'true or false',
     texts: `a list of at most ${most} texts`,
   }

@@ -1,7 +1,16 @@
 import type { SagaListRequest, SagaRecord, SagaStore } from '../../core/records/sagas.ts'
 import { parseJson } from '../../lib/json.ts'
 import { problem } from '../http/problem.ts'
-import { type Call, numberOf, partOf, type Route, sourceField, sourceOf, textOf } from './route.ts'
+import {
+  type Call,
+  isText,
+  numberOf,
+  partOf,
+  type Route,
+  sourceField,
+  sourceOf,
+  textOf,
+} from './route.ts'
 import { list, number, object, orNull, text, time } from './schemas.ts'
 
 const ROWS = 50
@@ -27,11 +36,16 @@ export const sagas: Route = {
     saga: { kind: 'text', text: 'Only of this saga.' },
     key: { kind: 'text', text: 'Only of this key.' },
     after: { kind: 'text', most: 5000, text: '`next` of the answer before.' },
-    limit: { kind: 'number', most: MOST_ROWS, text: `At most this many. Default ${ROWS}.` },
+    limit: {
+      kind: 'number',
+      least: 1,
+      most: MOST_ROWS,
+      text: `At most this many. Default ${ROWS}.`,
+    },
   },
   answer: object({ sagas: list(object(instance)), next: orNull(text) }),
   async run(call) {
-    const limit = Math.max(1, numberOf(call, 'limit') ?? ROWS)
+    const limit = numberOf(call, 'limit') ?? ROWS
     const store = await sagasOf(call)
     const found = (await store?.list({ ...whichOf(call), limit })) ?? []
     const last = found.length === limit ? found.at(-1) : undefined
@@ -81,7 +95,7 @@ function whichOf(call: Call): Omit<SagaListRequest, 'limit'> {
 function cursorOf(given: string): NonNullable<SagaListRequest['after']> {
   try {
     const parts = parseJson(given)
-    if (Array.isArray(parts) && parts.length === 3 && parts.every((one) => typeof one === 'string'))
+    if (Array.isArray(parts) && parts.length === 3 && parts.every((one) => isText(one)))
       return { app: parts[0] as string, saga: parts[1] as string, key: parts[2] as string }
   } catch {
     // Told below.

@@ -1,4 +1,4 @@
-import { problem } from './problem.ts'
+import { problem, WrongMethod } from './problem.ts'
 
 /** The part of a request of `node:http` that is read. Express adds the two last fields. */
 export interface NodeAsk extends AsyncIterable<unknown> {
@@ -41,8 +41,7 @@ export function toRequest(ask: NodeAsk, given: unknown): Request {
   if (!/^[\w.:[\]-]+$/.test(host) || !originalUrl.startsWith('/') || !URL.canParse(address))
     throw problem(400, 'bad-request', 'The request has no proper address.')
   // A request of the web cannot have these.
-  if (/^(?:trace|track|connect)$/i.test(method))
-    throw problem(405, 'wrong-method', 'This is not how it is called.')
+  if (/^(?:trace|track|connect)$/i.test(method)) throw new WrongMethod(['GET', 'HEAD', 'POST'])
   const pairs = Object.entries(headers).flatMap(([name, value]): [string, string][] =>
     value === undefined || name.startsWith(':')
       ? []

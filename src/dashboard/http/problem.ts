@@ -16,6 +16,16 @@ export class Problem extends Error {
   }
 }
 
+/** It is called by other methods, which the answer names. */
+export class WrongMethod extends Problem {
+  readonly allow: string
+
+  constructor(methods: readonly string[]) {
+    super(405, 'wrong-method', 'This is not how it is called.')
+    this.allow = methods.join(', ')
+  }
+}
+
 export const problem = (status: number, code: string, text: string, cause?: unknown): Problem =>
   new Problem(status, code, text, cause)
 

@@ -1,5 +1,5 @@
 import { safeLines } from '../../lib/one-line.ts'
-import type { Problem } from './problem.ts'
+import { type Problem, WrongMethod } from './problem.ts'
 
 type Headers = Readonly<Record<string, string>>
 
@@ -48,13 +48,16 @@ export function jsonText(value: unknown, mask: Mask): string {
 }
 
 /** As RFC 9457 has it. */
-export function problemReply({ status, code, message }: Problem, mask: Mask): Response {
+export function problemReply(found: Problem, mask: Mask): Response {
+  const { status, code, message } = found
   const more: Headers =
     status === 401
       ? { 'www-authenticate': 'Bearer realm="mersal"' }
       : status === 503
         ? { 'retry-after': '2' }
-        : {}
+        : found instanceof WrongMethod
+          ? { allow: found.allow }
+          : {}
   return reply(status, jsonText({ status, code, title: message }, mask), {
     'content-type': 'application/problem+json',
     ...more,
