@@ -4,7 +4,8 @@ import { type Gate, gateOf } from './access/gate.ts'
 import type { Right } from './access/rights.ts'
 import { checkHost, checkRead, checkWrite } from './access/same-origin.ts'
 import { overviewOf } from './api/overview.ts'
-import { type Desk, readInput } from './api/route.ts'
+import { createLanes, type Lanes } from './api/lanes.ts'
+import { type Desk, type Input, readInput, type Route } from './api/route.ts'
 import { description, routes } from './api/routes.ts'
 import { asset } from './http/assets.ts'
 import { below, type Segments, withSlash } from './http/base-path.ts'
@@ -26,6 +27,7 @@ interface Works {
   readonly desk: Desk
   readonly live: Live
   readonly gate: Gate
+  readonly lanes: Lanes
 }
 
 export function serve(parts: DashboardParts): Serving {
@@ -37,7 +39,8 @@ export function serve(parts: DashboardParts): Serving {
   const look = async (): Promise<string> => jsonText(overviewOf(await watched()), mask)
   const live = createLive(look, parts.liveClients)
   const gate = gateOf(parts.lock, parts.allow)
-  const works = { parts, desk: { sources, watched, journal }, live, gate }
+  const desk = { sources, watched, journal }
+  const works = { parts, desk, live, gate, lanes: createLanes() }
   return {
     async answer(request, base) {
       try {
@@ -92,7 +95,7 @@ function stream({ live }: Works, { method }: Request): Response {
 }
 
 async function run(
-  { desk, parts }: Works,
+  { desk, parts, lanes }: Works,
   request: Request,
   path: string,
   rights: ReadonlySet<Right>,
@@ -106,7 +109,16 @@ async function run(
   if (route.right !== undefined && !rights.has(route.right))
     throw problem(403, 'no-right', `This needs the right '${route.right}', which you do not have.`)
   const input = await readInput(route, request)
-  return json(await route.run({ desk, input, rights }), parts.mask)
+  const work = (): Promise<unknown> => route.run({ desk, input, rights })
+  const lane = laneOf(route, input, desk)
+  return json(await (lane === undefined ? work() : lanes(lane, work)), parts.mask)
+}
+
+/** Changes do not wait for questions, and no database for another one. Undefined: it asks none. */
+function laneOf({ method, path }: Route, { source }: Input, { sources }: Desk): string | undefined {
+  if (path === 'way') return path
+  // A name that nobody has would be kept for nothing.
+  return sources.some(({ name }) => name === source) ? `${method} ${String(source)}` : undefined
 }
 
 /** A client is told little, so the log has what went wrong here. */
