@@ -111,7 +111,7 @@ function checked(name: string, field: Field, value: unknown): Input[string] {
 }
 
 /** Text that a database can be asked for. */
-export function isText(value: unknown, most = LONGEST_TEXT): value is string {
+export function isText(value: unknown, most: number = LONGEST_TEXT): value is string {
   return (
     typeof value === 'string' &&
     value.length <= most &&

@@ -22,13 +22,14 @@ async function openSlow() {
   })
   /** Answers whoever waits until all of these calls have ended. */
   const settle = async <Result>(calls: readonly Promise<Result>[]): Promise<readonly Result[]> => {
-    let over = false
-    const all = Promise.all(calls).finally(() => (over = true))
-    while (!over) {
+    const ended: Result[] = []
+    const all = Promise.all(calls.map(async (call) => void ended.push(await call)))
+    while (ended.length < calls.length) {
       waiting.shift()?.()
       await turn()
     }
-    return await all
+    await all
+    return ended
   }
   return { ...opened, settle, waits: () => waiting.length, most: () => most }
 }
@@ -51,12 +52,12 @@ test('few calls at a time ask one database: the relay shares its connections', a
 
 test('more than wait in line are turned away, and a place that failed is free again', async () => {
   const { get, settle, waits } = await openSlow()
-  let ended = 0
+  const ended: unknown[] = []
   const calls = Array.from({ length: 60 }, () =>
-    get('api/refused?source=slow').finally(() => ended++),
+    get('api/refused?source=slow').finally(() => ended.push(1)),
   )
   // Two are at work, and fifty wait.
-  while (ended < 8) await turn()
+  while (ended.length < 8) await turn()
   expect(waits()).toBe(2)
   const { status, body, headers } = await get('api/refused?source=slow')
   expect([status, body.code, headers.get('retry-after')]).toEqual([503, 'too-many', '2'])
