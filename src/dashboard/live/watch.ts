@@ -40,6 +40,8 @@ const SHORTEST_MS = 1000
 const REST_FACTOR = 9
 /** After one that has ended in vain: somebody waits for the next one. */
 const LONGEST_REST_MS = 30_000
+/** After a broker did not answer: it comes back at any moment. */
+const AWAY_REST_MS = 3000
 /** Whoever asks does not wait longer. */
 const LONGEST_WAIT_MS = 3000
 /** Figures of the database do not wait longer for queues, which then come with the next look. */
@@ -90,7 +92,9 @@ export function watch(source: Source): () => Promise<Watched> {
     if (figures === undefined) await fulfilledWithin(clock, LONGEST_WAIT_MS, lookAtOutbox())
     const began = clock.monotonic()
     queues = withLatest(await queuesSeen(source, figures?.overview), queues)
-    return clock.monotonic() - began
+    const costMs = clock.monotonic() - began
+    const isAway = queues.some(({ problem }) => problem !== undefined)
+    return isAway ? Math.min(costMs, AWAY_REST_MS / REST_FACTOR) : costMs
   })
   const lookAtHealth = inTurns(clock, async () => {
     health = await source.health?.()

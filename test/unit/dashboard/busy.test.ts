@@ -67,7 +67,10 @@ test('of a broker that is away, its dead letters are those that were seen last',
   await broker.subscribe('orders', ['orders.placed'])
   let away = false
   const queues: typeof broker.operations.queues = async (asked) => {
-    if (away) throw new Error('no connection')
+    if (away) {
+      await sleep(2000)
+      throw new Error('no connection')
+    }
     const found = await broker.operations.queues(asked)
     return found.map((one) => ({ ...one, dead: 3 }))
   }
@@ -78,4 +81,7 @@ test('of a broker that is away, its dead letters are those that were seen last',
   away = true
   await expect.poll(async () => (await look()).queueTroubles, { timeout: 20_000 }).toHaveLength(1)
   expect((await look()).queues).toMatchObject([{ queue: 'orders', dead: 3 }])
+  // It is asked again soon, however long it has not answered.
+  away = false
+  await expect.poll(async () => (await look()).queueTroubles, { timeout: 8000 }).toEqual([])
 })
