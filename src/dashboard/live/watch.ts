@@ -56,14 +56,60 @@ const LONGEST_RATE_MS = 60_000
  */
 export function watch(source: Source): () => Promise<Watched> {
   const clock = systemClock
-  let figures: Pick<Sight, 'at' | 'overview' | 'rates'> | undefined
+  const outbox = watchOutbox(source, clock)
   let pauses: Sight['pauses'] = []
   let queues: Sight['queues'] | undefined
   let health: AppHealth | undefined
+
+  const lookAtPauses = inTurns(clock, async () => {
+    const began = clock.monotonic()
+    pauses = await pausesSeen(source, pauses)
+    return clock.monotonic() - began
+  })
+  const lookAtBrokers = inTurns(clock, async () => {
+    // What the database knows of queues comes first, if it comes soon.
+    if (outbox.figures === undefined) await fulfilledWithin(clock, LONGEST_WAIT_MS, outbox.look())
+    const began = clock.monotonic()
+    queues = withLatest(await queuesSeen(source, outbox.figures?.overview), queues)
+    const costMs = clock.monotonic() - began
+    const isAway = queues.some(({ problem }) => problem !== undefined)
+    return isAway ? Math.min(costMs, AWAY_REST_MS / REST_FACTOR) : costMs
+  })
+  const lookAtHealth = inTurns(clock, async () => {
+    health = await source.health?.()
+    return 0
+  })
+
+  return async () => {
+    const within = (look: Promise<void>): Promise<boolean> =>
+      fulfilledWithin(clock, LONGEST_WAIT_MS, look)
+    const brokers = lookAtBrokers()
+    const [counted] = await Promise.all([
+      within(outbox.look()),
+      within(lookAtPauses()),
+      within(lookAtHealth()),
+    ])
+    if (!counted) outbox.isLate()
+    else if (queues === undefined) await fulfilledWithin(clock, FIRST_QUEUES_MS, brokers)
+    const { at, overview, rates } = outbox.figures ?? {}
+    const sight = { at, overview, rates, pauses, queues: queues ?? [] }
+    return { source, health, sight, trouble: outbox.trouble }
+  }
+}
+
+interface OutboxWatch {
+  readonly figures: Pick<Sight, 'at' | 'overview' | 'rates'> | undefined
+  readonly trouble: Trouble | undefined
+  readonly look: () => Promise<void>
+  /** The look under way has taken longer than whoever asks waits. */
+  isLate(): void
+}
+
+function watchOutbox(source: Source, clock: Clock): OutboxWatch {
+  let figures: OutboxWatch['figures']
   let before: { readonly at: number; readonly overview: OutboxOverview } | undefined
   let trouble: Trouble | undefined
-
-  const lookAtOutbox = inTurns(clock, async () => {
+  const look = inTurns(clock, async () => {
     const began = clock.monotonic()
     try {
       await source.ready()
@@ -82,38 +128,17 @@ export function watch(source: Source): () => Promise<Watched> {
       return Math.min(worked, LONGEST_REST_MS / REST_FACTOR)
     }
   })
-  const lookAtPauses = inTurns(clock, async () => {
-    const began = clock.monotonic()
-    pauses = await pausesSeen(source, pauses)
-    return clock.monotonic() - began
-  })
-  const lookAtBrokers = inTurns(clock, async () => {
-    // What the database knows of queues comes first, if it comes soon.
-    if (figures === undefined) await fulfilledWithin(clock, LONGEST_WAIT_MS, lookAtOutbox())
-    const began = clock.monotonic()
-    queues = withLatest(await queuesSeen(source, figures?.overview), queues)
-    const costMs = clock.monotonic() - began
-    const isAway = queues.some(({ problem }) => problem !== undefined)
-    return isAway ? Math.min(costMs, AWAY_REST_MS / REST_FACTOR) : costMs
-  })
-  const lookAtHealth = inTurns(clock, async () => {
-    health = await source.health?.()
-    return 0
-  })
-
-  return async () => {
-    const within = (look: Promise<void>): Promise<boolean> =>
-      fulfilledWithin(clock, LONGEST_WAIT_MS, look)
-    const brokers = lookAtBrokers()
-    const [counted] = await Promise.all([
-      within(lookAtOutbox()),
-      within(lookAtPauses()),
-      within(lookAtHealth()),
-    ])
-    if (!counted) trouble ??= { kind: 'slow', text: 'It has not answered yet.', since: clock.now() }
-    else if (queues === undefined) await fulfilledWithin(clock, FIRST_QUEUES_MS, brokers)
-    const { at, overview, rates } = figures ?? {}
-    return { source, health, sight: { at, overview, rates, pauses, queues: queues ?? [] }, trouble }
+  return {
+    get figures() {
+      return figures
+    },
+    get trouble() {
+      return trouble
+    },
+    look,
+    isLate() {
+      trouble ??= { kind: 'slow', text: 'It has not answered yet.', since: clock.now() }
+    },
   }
 }
 
