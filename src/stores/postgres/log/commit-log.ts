@@ -5,7 +5,7 @@ import type { Logger } from '../../../core/telemetry.ts'
 import { aborted } from '../../../lib/async/abort.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../../lib/async/clock.ts'
-import type { PostgresPool } from '../../../sql/postgres/client.ts'
+import type { PostgresPool, PostgresPoolClient } from '../../../sql/postgres/client.ts'
 import { sqlState, storeFailure } from '../../../sql/postgres/failure.ts'
 import type { Own } from '../../../sql/postgres/pool/pool.ts'
 import * as statements from './log-statements.ts'
@@ -136,6 +136,8 @@ async function readOnce(
   const pool = ports.replicationPool()
   const over = new AbortController()
   pool.on('error', () => {}) // the client says so as well
+  // From its first moment on: the server may end it in the packet that lets it in.
+  pool.on('connect', (client: PostgresPoolClient) => client.on('error', () => {}))
   try {
     const time = createServerTime(ports)
     await time.read()

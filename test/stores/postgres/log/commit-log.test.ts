@@ -93,6 +93,43 @@ describe.skipIf(!clusterAvailable())('a relay that reads the commit log', () => 
     await pool.end()
   })
 
+  test('P10: lives on when its connection ends while it waits for open transactions, and reads later', async () => {
+    const writer = new pg.Client({ connectionString: place.server.url })
+    await writer.connect()
+    await writer.query('begin; select pg_current_xact_id()')
+    relay = await place.relay()
+    await expect.poll(() => place.state(), WAIT).toBe('starting')
+    await place.sql(
+      'select pg_terminate_backend(active_pid) from pg_replication_slots where active',
+    )
+    await expect.poll(() => place.state(), WAIT).toBe('starting')
+    await writer.query('commit')
+    await writer.end()
+    await expect.poll(() => place.state(), WAIT).toBe('followed')
+  })
+
+  test('P10: lives on when its connection ends in the packet that lets it in', async () => {
+    const pool = new pg.Pool({ connectionString: place.server.url, max: 2 })
+    let ended = 0
+    pool.on('connect', (client) => {
+      const { connectionParameters } = client as unknown as {
+        readonly connectionParameters: { readonly replication?: string }
+      }
+      if (connectionParameters.replication === undefined || ended++ > 0) return
+      queueMicrotask(() => client.emit('error', new Error('terminating connection')))
+    })
+    const store = postgres({ pool, listen: false, logger: silentLogger })
+    const reading = new AbortController()
+    const reader: LogReader = { committed: () => undefined, others: () => {} }
+    const work = store.commitLog?.follow(reader, { signal: reading.signal })
+    await expect.poll(() => place.state(), WAIT).toBe('followed')
+    expect(ended).toBeGreaterThan(0)
+    reading.abort()
+    await work
+    await store[Symbol.asyncDispose]()
+    await pool.end()
+  })
+
   test('P12: bodies and headers of any kind arrive as they were sent', async () => {
     await follow()
     const body = 'ä€😀\\x00 {"a": 1}'.repeat(50)
