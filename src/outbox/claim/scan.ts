@@ -96,6 +96,8 @@ class Sweeps implements Scan {
   #sweepMs = 0
   /** The last sweep took more than one stretch. */
   #large = false
+  /** The last sweep found as much as it could take, so the next one probably does as well. */
+  #full = false
   #keys = new Set<string>()
   readonly #chains: Look[] = []
   #frontAt: bigint | undefined
@@ -183,14 +185,19 @@ class Sweeps implements Scan {
     this.#forced = false
     this.#sweepAt ??= 0n
     this.#tailWanted = this.#large
-    return { kind: 'sweep', begins, from: this.#sweepAt, rows: this.#size.sweep }
+    // To know where a long stretch ends costs a walk over it, also if the first rows are enough.
+    const { sweep, look } = this.#size
+    const rows = begins && this.#full ? Math.min(sweep, look) : sweep
+    return { kind: 'sweep', begins, from: this.#sweepAt, rows }
   }
 
   #foundBySweep(claim: Found & { readonly look: { readonly kind: 'sweep' } }): void {
     const { startedAt, endedAt, full, stopped } = claim
     const tookMs = endedAt - startedAt
     this.#sweepMs += tookMs
-    this.#size.took(tookMs, stopped !== undefined)
+    // One that is full has not walked over all of its stretch.
+    this.#size.took(tookMs, stopped !== undefined && !full)
+    this.#full = full
     if (full) {
       this.#fullWanted = true
       this.#goOn(claim.highest as bigint)

@@ -200,6 +200,17 @@ describe('in an outbox that takes several stretches', () => {
     expect(scan.plan(240)).toEqual(sweep(0n)) // 20 ms of work, and nine times as much went by
   })
 
+  test('a sweep behind one that was full begins with a stretch as short as that of other looks', () => {
+    const scan = createScan(sizes)
+    scan.found({ ...found(scan.plan(0), 0, 10, [1n, 500n], true), stopped: stopAt(1001n) })
+    scan.forceFull()
+    const short: Look = { ...sweep(0n), rows: 200 }
+    expect(scan.plan(10)).toEqual(short)
+    scan.found({ ...found(short, 10, 20), stopped: stopAt(201n) })
+    expect(scan.plan(20).kind).toBe('tail')
+    expect(scan.plan(1000)).toEqual(sweep(201n)) // nothing was found there: it goes on as ever
+  })
+
   test('a claim that fails takes nothing from the tail, and the sweep goes on in shorter stretches', () => {
     const scan = createScan({ look: 200 })
     const first = scan.plan(0)
