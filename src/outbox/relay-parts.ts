@@ -107,7 +107,7 @@ function leaving(
     inHand.letGo(entries.map(({ row }) => row))
     looks.gone(entries, how, environment.clock.monotonic())
     if (inHand.rows === 0 && drains.wanted) {
-      looks.sweep()
+      looks.prove()
       bell.hint()
     }
     bell.nudge()

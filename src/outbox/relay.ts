@@ -210,7 +210,7 @@ async function drain(
       `the relay is ${state}, so nothing drains the outbox; start it first`,
     )
   const drained = drains.wait(signal)
-  looks.sweep()
+  looks.prove()
   bell.hint()
   await drained
 }

@@ -30,8 +30,8 @@ export interface Looks {
   gone(entries: readonly Entry[], how: 'settled' | 'dropped', now: number): void
   /** Rows may have become due that no scan expects. */
   everywhere(): void
-  /** One whole sweep is to see everything. */
-  sweep(): void
+  /** One whole sweep is to see everything, once nothing more is found otherwise. */
+  prove(): void
 }
 
 /** One claim under way. */
@@ -102,7 +102,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
     everywhere() {
       for (const each of scans) each.forceFull()
     },
-    sweep: () => scan.forceFull(),
+    prove: () => scan.prove(),
   }
 }
 

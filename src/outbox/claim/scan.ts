@@ -25,6 +25,11 @@ export interface Scan {
    * way.
    */
   forceFull(): void
+  /**
+   * A sweep is to prove that nothing is left: it begins as soon as no look goes on behind one that
+   * was full, which proves the contrary.
+   */
+  prove(): void
   /** When a look that is wanted may take place (monotonic); Infinity if none is wanted. */
   readonly nextAt: number
   /** At least one sweep has come to the end: before, there may be free rows that nobody saw. */
@@ -105,6 +110,7 @@ class Sweeps implements Scan {
   #frontWanted = false
   #tailWanted = false
   #forced = false
+  #proofWanted = false
   #again = false
   #urgent = false
   #keysLast = false
@@ -118,7 +124,8 @@ class Sweeps implements Scan {
   }
 
   get nextAt(): number {
-    if (this.#forced || this.#tailWanted || this.#chains.length > 0) return -Infinity
+    if (this.#forced || this.#proofWanted || this.#tailWanted || this.#chains.length > 0)
+      return -Infinity
     if (this.#keys.size > 0) return -Infinity
     return Math.min(
       this.#fullWanted || this.#sweepAt !== undefined ? this.#sweepFrom : Infinity,
@@ -132,7 +139,8 @@ class Sweeps implements Scan {
 
   plan(now: number): Look {
     if (this.#tail.known && this.#tailWanted) return this.#tailLook(now)
-    if (!this.#tail.known || this.#forced || now >= this.#sweepFrom) return this.#sweep()
+    const proves = this.#proofWanted && this.#chains.length === 0
+    if (!this.#tail.known || this.#forced || proves || now >= this.#sweepFrom) return this.#sweep()
     return this.#otherLook(now) ?? this.#tailLook(now)
   }
 
@@ -173,6 +181,11 @@ class Sweeps implements Scan {
     else [this.#again, this.#urgent, this.#sweepFrom] = [true, true, 0]
   }
 
+  prove(): void {
+    if (this.#sweepAt === undefined) this.#proofWanted = true
+    else this.forceFull()
+  }
+
   #goOn(from: bigint, kind: 'on' | 'tail' = 'on'): void {
     this.#chains.push({ kind, from, rows: this.#size.look })
     if (this.#chains.length > MOST_CHAINS) this.#chains.shift()
@@ -181,8 +194,8 @@ class Sweeps implements Scan {
   #sweep(): Look {
     const begins = this.#sweepAt === undefined
     if (begins) [this.#sweepMs, this.#fullWanted, this.#frontWanted] = [0, false, false]
-    if (begins) this.#urgent = this.#forced
-    this.#forced = false
+    if (begins) this.#urgent = this.#forced || this.#proofWanted
+    ;[this.#forced, this.#proofWanted] = [false, false]
     this.#sweepAt ??= 0n
     this.#tailWanted = this.#large
     // To know where a long stretch ends costs a walk over it, also if the first rows are enough.

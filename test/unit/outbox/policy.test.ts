@@ -211,6 +211,18 @@ describe('in an outbox that takes several stretches', () => {
     expect(scan.plan(1000)).toEqual(sweep(201n)) // nothing was found there: it goes on as ever
   })
 
+  test('the sweep that proves that nothing is left waits until no look is full', () => {
+    const scan = createScan(sizes)
+    scan.found({ ...found(scan.plan(0), 0, 10, [1n, 500n], true), stopped: stopAt(1001n) })
+    scan.prove()
+    expect(scan.plan(10)).toEqual(stretch('on', 500n))
+    scan.found({ ...found(stretch('on', 500n), 10, 20, [501n, 700n], true), stopped: stopAt(900n) })
+    expect(scan.plan(20)).toEqual(stretch('on', 700n))
+    scan.found(found(stretch('on', 700n), 20, 30, [701n]))
+    expect(scan.nextAt).toBe(-Infinity)
+    expect(scan.plan(30)).toEqual({ ...sweep(0n), rows: 200 })
+  })
+
   test('a claim that fails takes nothing from the tail, and the sweep goes on in shorter stretches', () => {
     const scan = createScan({ look: 200 })
     const first = scan.plan(0)
