@@ -124,11 +124,11 @@ with e as materialized (
   ) as next offset 0) n
 ),
 c as materialized (
-  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at
-    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
+    from "mersal".outbox h where h.key is not null and h.key >= o.key order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
@@ -162,7 +162,7 @@ t as (
     select f.position from fits f left join g on g.key = f.key
     where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
   ))
-  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes
 )
 select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
@@ -178,11 +178,11 @@ with e as materialized (
   ) as next offset 0) n
 ),
 c as materialized (
-  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
-    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
+    from "mersal".outbox h where h.key is not null and h.key >= o.key order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
@@ -216,7 +216,7 @@ t as (
     select f.position from fits f left join g on g.key = f.key
     where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
   ))
-  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes
 )
 select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
@@ -232,11 +232,11 @@ with e as materialized (
   ) as next offset 0) n
 ),
 c as materialized (
-  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
-    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
+    from "mersal".outbox h where h.key is not null and h.key >= o.key order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
@@ -276,7 +276,7 @@ t as (
     select f.position from fits f left join g on g.key = f.key
     where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
   ))
-  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes
 )
 select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
@@ -292,11 +292,11 @@ with e as materialized (
   ) as next offset 0) n
 ),
 c as materialized (
-  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
-    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
+    from "mersal".outbox h where h.key is not null and h.key >= o.key order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
@@ -331,7 +331,7 @@ t as (
     select f.position from fits f left join g on g.key = f.key
     where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
   ))
-  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes
 )
 select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
@@ -411,7 +411,7 @@ with given as (
 ),
 gone as (
   delete from "mersal".outbox o using given u
-  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null) and (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) <= 16777216
+  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null) and (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) <= 16777216
   returning o.*, u.reason, u.error as last_error, u.maybe, u.noted
 )
 insert into "mersal".dead (position, id, key, attempts, type, transport, kind, name, headers, body, added_at, error, died_at, dead_reason, maybe_published, history)
@@ -423,7 +423,7 @@ set key = case when u.skip then null else o.key end, dead_key = case when u.skip
   visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe, history = u.noted
 from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[]) as u(position, reason, error, maybe, skip, noted)
 where o.position = u.position and o.token = $2::uuid
-  and ((not u.skip and o.key is not null) or (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) > 16777216);
+  and ((not u.skip and o.key is not null) or (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) > 16777216);
 
 -- partitions
 select "mersal".sent_partitions();
@@ -465,11 +465,11 @@ from (
   select q.*, sum(case when q.bytes > 67108864 then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (
     (select d.position, d.id, d.key as key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, d.history, false as blocks,
-    (octet_length(d.body)::bigint + octet_length(d.headers)::bigint + octet_length(d.type)::bigint + octet_length(d.transport)::bigint + octet_length(d.name)::bigint) as bytes, case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms, d.letter from "mersal".dead d
+    (octet_length(d.body)::bigint + octet_length(d.headers) + octet_length(d.type) + octet_length(d.transport) + octet_length(d.name)) as bytes, case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms, d.letter from "mersal".dead d
       where (d.position, d.letter) > ($2::bigint, $3::integer) order by d.position, d.letter limit $1::integer)
     union all
     (select o.position, o.id, coalesce(o.key, o.dead_key) as key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, o.history, o.key is not null as blocks,
-    (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms, -1
+    (octet_length(o.body)::bigint + octet_length(o.headers) + octet_length(o.type) + octet_length(o.transport) + octet_length(o.name)) as bytes, case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms, -1
       from "mersal".outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
   ) q
   order by q.position, q.letter limit $1::integer

@@ -19,7 +19,7 @@ export const columns = (alias: string): string => names.map((name) => `${alias}.
  * index.)
  */
 export const bytesOf = (row: string): string =>
-  `(${['body', 'headers', 'type', 'transport', 'name'].map((name) => `octet_length(${row}.${name})::bigint`).join(' + ')})`
+  `(octet_length(${row}.body)::bigint + ${['headers', 'type', 'transport', 'name'].map((name) => `octet_length(${row}.${name})`).join(' + ')})`
 
 /**
  * The columns of `row`, which has one called `bytes`: without the content if that is larger than
@@ -45,6 +45,9 @@ const destination = (alias: string): string =>
  */
 const from = (row: string, key: string): string =>
   `${row}.key is not null and (${row}.key, ${row}.position) >= (${key}, (-9223372036854775808)::bigint)`
+
+/** As `from`, for the very first row of a key that has one: the cheaper comparison will do. */
+const head = (row: string, key: string): string => `${row}.key is not null and ${row}.key >= ${key}`
 
 /** Rows of this key only. */
 const ofKey = (row: string, key: string): string =>
@@ -112,7 +115,7 @@ c as materialized (
   from ${S}.outbox o
   left join lateral (
     select h.position, h.visible_at${except ? `, ${destination('h')} = any ($8::text[]) as closed` : ''}
-    from ${S}.outbox h where ${from('h', 'o.key')} order by h.key, h.position limit 1
+    from ${S}.outbox h where ${head('h', 'o.key')} order by h.key, h.position limit 1
   ) h on true
   where ${intact}${ofKeys}
     and o.position >= $4::bigint
