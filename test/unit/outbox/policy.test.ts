@@ -204,7 +204,7 @@ describe('in an outbox that takes several stretches', () => {
     const scan = createScan(sizes)
     scan.found({ ...found(scan.plan(0), 0, 10, [1n, 500n], true), stopped: stopAt(1001n) })
     scan.forceFull()
-    const short: Look = { ...sweep(0n), rows: 200 }
+    const short: Look = { kind: 'sweep', begins: true, from: 0n, rows: 200 }
     expect(scan.plan(10)).toEqual(short)
     scan.found({ ...found(short, 10, 20), stopped: stopAt(201n) })
     expect(scan.plan(20).kind).toBe('tail')
@@ -220,7 +220,7 @@ describe('in an outbox that takes several stretches', () => {
     expect(scan.plan(20)).toEqual(stretch('on', 700n))
     scan.found(found(stretch('on', 700n), 20, 30, [701n]))
     expect(scan.nextAt).toBe(-Infinity)
-    expect(scan.plan(30)).toEqual({ ...sweep(0n), rows: 200 })
+    expect(scan.plan(30)).toEqual({ kind: 'sweep', begins: true, from: 0n, rows: 200 })
   })
 
   test('a claim that fails takes nothing from the tail, and the sweep goes on in shorter stretches', () => {
