@@ -64,7 +64,7 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/claim/scan.ts',
-        from: 'if (!this.#tail.known || this.#forced || now >= this.#sweepFrom) return this.#sweep()',
+        from: 'if (!this.#tail.known || this.#forced || proves || now >= this.#sweepFrom) return this.#sweep()',
         to: 'if (!this.#tail.known) return this.#sweep()',
       },
       {

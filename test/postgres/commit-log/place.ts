@@ -106,7 +106,15 @@ export async function openPlace(settings: Readonly<Record<string, string>> = {})
         logger: given,
       })
       await relays.start()
-      return relays
+      const stop = relays.stop.bind(relays)
+      // Its connections would stay open until the server has none left for the tests behind.
+      return Object.assign(relays, {
+        async stop(given?: Parameters<typeof stop>[0]) {
+          const inTime = await stop(given)
+          await own[Symbol.asyncDispose]()
+          return inTime
+        },
+      })
     },
     async relayProcess() {
       const child = await startProcess(server.url)
