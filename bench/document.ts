@@ -68,16 +68,21 @@ function about(outcomes: readonly Outcome[]): string[] {
       'There is no reference run yet. `npm run bench -- --document` makes one and writes this page.',
       '',
     ]
-  const versions = Object.entries(
-    Object.assign({}, ...outcomes.map(({ versions }) => versions)) as Record<string, string>,
-  )
   return [
-    `Measured with ${versions.map(([name, version]) => `${name} ${version}`).join(', ')}; each section says when, and on which machine.`,
+    `Measured with ${versionsOf(outcomes)}; each section says when, with which of several versions, and on which machine.`,
     'Servers are in the headings; they run on the same machine, over loopback, with nothing tuned but memory and `max_wal_size`.',
     '',
     `To repeat it: \`${commandOf(first)}\`. Every run counts what arrives, and ends with 1 if something is lost, doubled or out of order.`,
     '',
   ]
+}
+
+/** Sections are measured apart, so that there may be several versions of one package. */
+function versionsOf(outcomes: readonly Outcome[]): string {
+  const all = new Map<string, Set<string>>()
+  for (const [name, version] of outcomes.flatMap(({ versions }) => Object.entries(versions)))
+    all.set(name, (all.get(name) ?? new Set()).add(version))
+  return [...all].map(([name, some]) => `${name} ${[...some].sort().join(' and ')}`).join(', ')
 }
 
 function commandOf({ runs, size }: Outcome): string {
@@ -88,14 +93,14 @@ function commandOf({ runs, size }: Outcome): string {
   return ['npm run bench', ...(options.length === 0 ? [] : ['--', ...options])].join(' ')
 }
 
-function chapter({ section, tables, at, machine }: Outcome): string[] {
+function chapter({ section, tables, at, machine, versions, runs }: Outcome): string[] {
   const introduction = (introductions as Readonly<Record<string, string>>)[section] ?? ''
   const when = `${at.slice(0, 10)} ${at.slice(11, 16)} UTC`
   return [
     `## ${section}`,
     '',
     introduction,
-    `Measured on ${when}: ${machine}.`,
+    `Measured on ${when} with mersal ${versions['mersal']}, ${runs} rounds: ${machine}.`,
     '',
     ...tables.map(markdown),
   ]

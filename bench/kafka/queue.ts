@@ -1,9 +1,10 @@
 import { Admin, type BaseOptions, Consumer, type Message } from '@platformatic/kafka'
 import { kafka, type KafkaOptions } from '../../src/kafka.ts'
+import { idOf, newPrefix, type Road } from '../brokers/road.ts'
 import type { Check } from '../check.ts'
 import { numberOf } from '../messages.ts'
 
-export const HASTY: Omit<KafkaOptions, 'bootstrapServers'> = { logger: false }
+const HASTY: Omit<KafkaOptions, 'bootstrapServers'> = { logger: false }
 
 /** A queue of one run, made as Mersal makes it, with 8 partitions. */
 export interface KafkaQueue {
@@ -13,13 +14,17 @@ export interface KafkaQueue {
   readonly topic: string
 }
 
-let queues = 0
-
-export async function declare(server: string): Promise<KafkaQueue> {
-  const prefix = `bench-${process.pid}-${++queues}`
+async function declare(server: string): Promise<KafkaQueue> {
+  const prefix = newPrefix()
   await using transport = kafka({ bootstrapServers: server, prefix, ...HASTY })
   await transport.subscribe('queue', [])
   return { server, prefix, name: 'queue', topic: `${prefix}.queue.queue` }
+}
+
+export const road: Road<KafkaQueue> = {
+  broker: 'kafka',
+  declare,
+  transport: ({ server, prefix }) => kafka({ bootstrapServers: server, prefix, ...HASTY }),
 }
 
 /** How a plain client connects. */
@@ -57,9 +62,6 @@ export async function readInto(check: Check, queue: KafkaQueue): Promise<void> {
   }
   await consumer.close(true)
 }
-
-export const idOf = (number: number): string =>
-  `0190a1b2-c3d4-7e5f-8a6b-${String(number).padStart(12, '0')}`
 
 export const headersOf = (number: number): Map<Buffer, Buffer> =>
   new Map(

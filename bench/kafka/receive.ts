@@ -1,76 +1,15 @@
 import { Consumer, type Message } from '@platformatic/kafka'
-import type { Pool } from 'pg'
-import { Mersal } from '../../src/index.ts'
-import { kafka } from '../../src/kafka.ts'
-import { postgres as postgresStore } from '../../src/postgres.ts'
-import { amount, type Effort } from '../effort.ts'
-import type { Candidate, Sample } from '../measure.ts'
+import type { Receive, Receiving } from '../brokers/receiving.ts'
 import { numberOf } from '../messages.ts'
-import {
-  CONCURRENCY,
-  handleAll,
-  handled,
-  INSERT,
-  openTables,
-  writeByHand,
-} from '../receive/handled.ts'
-import type { BenchServer } from '../server.ts'
+import { CONCURRENCY, writeByHand } from '../receive/handled.ts'
 import { bare } from './publish.ts'
-import { declare, HASTY, type KafkaQueue, plainly, remove } from './queue.ts'
-
-interface Scene {
-  readonly pool: Pool
-  readonly queue: KafkaQueue
-  readonly count: number
-}
-
-/** Handles the messages of a queue, and resolves when all have been handled. */
-type Receive = (scene: Scene, stack: AsyncDisposableStack) => Promise<void>
-
-export function receiving(effort: Effort, postgres: BenchServer, server: BenchServer): Candidate[] {
-  const count = amount(effort, 20_000, 3000)
-  const candidate = (name: string, receive: Receive): Candidate => ({
-    name,
-    run: () => run({ postgres, server, count }, receive),
-  })
-  return [
-    candidate('consumer with a business row', bareConsumer(false)),
-    candidate('consumer with an inbox row and a business row', bareConsumer(true)),
-    candidate('Mersal', mersalConsumer),
-  ]
-}
-
-async function run(
-  { postgres, server, count }: { postgres: BenchServer; server: BenchServer; count: number },
-  receive: Receive,
-): Promise<Sample> {
-  const queue = await declare(server.url)
-  await bare(queue, count)
-  const sample = await withTables(postgres, (pool, stack) =>
-    handled({
-      pool,
-      count,
-      servers: { postgres, kafka: server },
-      work: () => receive({ pool, queue, count }, stack),
-    }),
-  )
-  await remove(queue)
-  return sample
-}
-
-async function withTables(
-  postgres: BenchServer,
-  work: (pool: Pool, stack: AsyncDisposableStack) => Promise<Sample>,
-): Promise<Sample> {
-  await using stack = new AsyncDisposableStack()
-  return await work(await openTables(postgres.url, stack), stack)
-}
+import { type KafkaQueue, plainly, remove, road } from './queue.ts'
 
 /** Messages between two commits. */
 const BETWEEN_COMMITS = 100
 
 /** Begin, write, commit; ten at a time. What was handled is committed once in a hundred messages. */
-function bareConsumer(inbox: boolean): Receive {
+function bareConsumer(inbox: boolean): Receive<KafkaQueue> {
   return async ({ pool, queue, count }, stack) => {
     const consumer = new Consumer({ ...plainly(queue), groupId: `${queue.prefix}-bench` })
     stack.defer(() => consumer.close(true))
@@ -113,14 +52,4 @@ async function commit(consumer: Consumer, last: Map<number, Message>): Promise<v
   await consumer.commit({ offsets })
 }
 
-const mersalConsumer: Receive = async ({ pool, queue: { server, prefix, name }, count }, stack) => {
-  const app = stack.use(
-    new Mersal({
-      name,
-      store: postgresStore({ pool, schema: 'bench', migrate: 'check' }),
-      transport: kafka({ bootstrapServers: server, prefix, ...HASTY }),
-      receive: { concurrency: CONCURRENCY },
-    }),
-  )
-  await handleAll(app, { count, batch: 1 }, (tx, n) => tx.query(INSERT, [n]))()
-}
+export const receiving: Receiving<KafkaQueue> = { road, fill: bare, byHand: bareConsumer, remove }

@@ -1,6 +1,7 @@
 import { nats, type NatsOptions } from '../../src/nats.ts'
+import { newPrefix, type Road } from '../brokers/road.ts'
 
-export const HASTY: NatsOptions = { logger: false }
+const HASTY: NatsOptions = { logger: false }
 
 /** A queue of one run, made as Mersal makes it. */
 export interface NatsQueue {
@@ -11,10 +12,8 @@ export interface NatsQueue {
   readonly subject: string
 }
 
-let queues = 0
-
-export async function declare(url: string): Promise<NatsQueue> {
-  const prefix = `bench-${process.pid}-${++queues}`
+async function declare(url: string): Promise<NatsQueue> {
+  const prefix = newPrefix()
   await using transport = nats({ url, prefix, ...HASTY })
   await transport.subscribe('queue', [])
   return {
@@ -26,5 +25,8 @@ export async function declare(url: string): Promise<NatsQueue> {
   }
 }
 
-export const idOf = (number: number): string =>
-  `0190a1b2-c3d4-7e5f-8a6b-${String(number).padStart(12, '0')}`
+export const road: Road<NatsQueue> = {
+  broker: 'nats',
+  declare,
+  transport: ({ url, prefix }) => nats({ url, prefix, ...HASTY }),
+}

@@ -1,76 +1,26 @@
 import { jetstreamManager, type JsMsg } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
-import type { Pool } from 'pg'
-import { Mersal } from '../../src/index.ts'
-import { nats } from '../../src/nats.ts'
-import { postgres as postgresStore } from '../../src/postgres.ts'
-import { amount, type Effort } from '../effort.ts'
-import type { Candidate, Sample } from '../measure.ts'
+import type { Receive, Receiving } from '../brokers/receiving.ts'
+import { idOf } from '../brokers/road.ts'
 import { bodyOf, numberOf } from '../messages.ts'
-import {
-  CONCURRENCY,
-  handleAll,
-  handled,
-  INSERT,
-  openTables,
-  writeByHand,
-} from '../receive/handled.ts'
-import type { BenchServer } from '../server.ts'
-import { declare, HASTY, idOf, type NatsQueue } from './queue.ts'
+import { CONCURRENCY, writeByHand } from '../receive/handled.ts'
+import { type NatsQueue, road } from './queue.ts'
 
-interface Scene {
-  readonly pool: Pool
-  readonly queue: NatsQueue
-  readonly count: number
-}
-
-/** Handles the messages of a queue, and resolves when all have been handled. */
-type Receive = (scene: Scene, stack: AsyncDisposableStack) => Promise<void>
-
-export function receiving(effort: Effort, postgres: BenchServer, server: BenchServer): Candidate[] {
-  const count = amount(effort, 20_000, 3000)
-  const candidate = (name: string, receive: Receive): Candidate => ({
-    name,
-    run: () => run({ postgres, server, count }, receive),
-  })
-  return [
-    candidate('consumer with a business row', bareConsumer(false)),
-    candidate('consumer with an inbox row and a business row', bareConsumer(true)),
-    candidate('Mersal', mersalConsumer),
-  ]
-}
-
-async function run(
-  { postgres, server, count }: { postgres: BenchServer; server: BenchServer; count: number },
-  receive: Receive,
-): Promise<Sample> {
-  await using stack = new AsyncDisposableStack()
-  const pool = await openTables(postgres.url, stack)
-  const queue = await declare(server.url)
-  await fill(queue, count)
-  return await handled({
-    pool,
-    count,
-    servers: { postgres, nats: server },
-    work: () => receive({ pool, queue, count }, stack),
-  })
-}
-
-async function fill({ url, prefix, name }: NatsQueue, count: number): Promise<void> {
-  await using transport = nats({ url, prefix, ...HASTY })
+async function fill(queue: NatsQueue, count: number): Promise<void> {
+  await using transport = road.transport(queue)
   const all = Array.from({ length: count }, (_, index) => ({
     id: idOf(index + 1),
     type: 'bench.happened',
     headers: { 'content-type': 'application/json' },
     body: bodyOf(index + 1),
-    to: { transport: 'default', kind: 'queue' as const, name },
+    to: { transport: 'default', kind: 'queue' as const, name: queue.name },
   }))
   const outcomes = await Promise.all(transport.publish(all))
   if (outcomes.some(({ kind }) => kind !== 'confirmed')) throw new Error('the queue was not filled')
 }
 
 /** Begin, write, commit, acknowledge without waiting for an answer. */
-function bareConsumer(inbox: boolean): Receive {
+function bareConsumer(inbox: boolean): Receive<NatsQueue> {
   return async ({ pool, queue: { url, stream }, count }, stack) => {
     const client = stack.adopt(await connect({ servers: url }), (opened) => opened.close())
     const manager = await jetstreamManager(client)
@@ -97,14 +47,4 @@ function bareConsumer(inbox: boolean): Receive {
   }
 }
 
-const mersalConsumer: Receive = async ({ pool, queue: { url, prefix, name }, count }, stack) => {
-  const app = stack.use(
-    new Mersal({
-      name,
-      store: postgresStore({ pool, schema: 'bench', migrate: 'check' }),
-      transport: nats({ url, prefix, ...HASTY }),
-      receive: { concurrency: CONCURRENCY },
-    }),
-  )
-  await handleAll(app, { count, batch: 1 }, (tx, n) => tx.query(INSERT, [n]))()
-}
+export const receiving: Receiving<NatsQueue> = { road, fill, byHand: bareConsumer }

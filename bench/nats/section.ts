@@ -1,31 +1,21 @@
+import { brokerTables } from '../brokers/tables.ts'
 import type { Effort } from '../effort.ts'
-import { interleave } from '../measure.ts'
-import { type Table, tableOf } from '../report.ts'
+import type { Table } from '../report.ts'
 import { publishing } from './publish.ts'
 import { receiving } from './receive.ts'
 
-/** NATS JetStream: publishing with acks, and a handler with an inbox row and one business row. */
+/** NATS JetStream. */
 export async function nats(effort: Effort): Promise<Table[]> {
-  const { runs, size, servers } = effort
-  const [postgres, server] = await Promise.all([servers.postgres(), servers.nats()])
-  const options = { warmUp: size !== 'tiny', only: effort.only }
-  const unit = 'messages/s'
-  return [
-    tableOf(
-      {
-        id: 'nats publish',
-        title: `Published with acks, file storage, ${server.version}`,
-        unit,
-      },
-      await interleave(publishing(effort, server), runs, options),
-    ),
-    tableOf(
-      {
-        id: 'nats receive',
-        title: `Received and handled, 10 at a time, ${postgres.version}, ${server.version}`,
-        unit,
-      },
-      await interleave(receiving(effort, postgres, server), runs, options),
-    ),
-  ]
+  const { servers } = effort
+  const [postgres, broker] = await Promise.all([servers.postgres(), servers.nats()])
+  return await brokerTables(
+    effort,
+    { postgres, broker },
+    {
+      publishing,
+      receiving,
+      published: 'Published with acks, file storage',
+      received: 'Received and handled, 10 at a time',
+    },
+  )
 }

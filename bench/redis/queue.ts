@@ -1,5 +1,6 @@
 import { createClient } from '@redis/client'
 import { type RedisOptions, redis } from '../../src/redis.ts'
+import { idOf, newPrefix, type Road } from '../brokers/road.ts'
 import { bodyOf } from '../messages.ts'
 
 export const HASTY: Omit<RedisOptions, 'url'> = { logger: false }
@@ -12,13 +13,17 @@ export interface RedisQueue {
   readonly stream: string
 }
 
-let queues = 0
-
 export async function declare(url: string): Promise<RedisQueue> {
-  const prefix = `bench-${process.pid}-${++queues}`
+  const prefix = newPrefix()
   await using transport = redis({ url, prefix, ...HASTY })
   await transport.subscribe('queue', [])
   return { url, prefix, name: 'queue', stream: `{${prefix}}:queue:queue` }
+}
+
+export const road: Road<RedisQueue> = {
+  broker: 'redis',
+  declare,
+  transport: ({ url, prefix }) => redis({ url, prefix, ...HASTY }),
 }
 
 export type Client = Awaited<ReturnType<typeof openClient>>
@@ -27,9 +32,6 @@ export type Client = Awaited<ReturnType<typeof openClient>>
 export async function openClient(url: string) {
   return await createClient({ url }).connect()
 }
-
-export const idOf = (number: number): string =>
-  `0190a1b2-c3d4-7e5f-8a6b-${String(number).padStart(12, '0')}`
 
 /** The fields of a message, as Mersal stores it. */
 export const fieldsOf = (number: number): string[] => [

@@ -27,8 +27,7 @@ export interface StoreOperations {
   readonly trace?: (message: TrackerKey) => Promise<MessageState>
   /**
    * Open messages that were tried in vain, in the order of the outbox. `after` is the `key` of the
-   * last one seen. `limit` 1–1000, default 100. Reads the
-   * outbox until it has found them.
+   * last one seen. `limit` 1–1000, default 100. Reads the outbox until it has found them.
    */
   readonly refused?: (query?: {
     readonly limit?: number

@@ -4,7 +4,7 @@ import { systemClock } from '../../lib/async/clock.ts'
 import { problem } from '../http/problem.ts'
 import { boxFields, boxOf, filterFields, searchOf } from './boxes.ts'
 import { found, stretch, summary, whole } from './letters.ts'
-import { type Call, numberOf, type Route, textOf } from './route.ts'
+import { type Call, limitField, numberOf, type Route, textOf } from './route.ts'
 import { attemptSchema, flag, list, number, object, orNull, text, time } from './schemas.ts'
 
 const MOST_ROWS = 200
@@ -44,12 +44,7 @@ export const deadLetters: Route = {
     ...boxFields,
     ...filterFields,
     after,
-    limit: {
-      kind: 'number',
-      least: 1,
-      most: MOST_ROWS,
-      text: `At most this many. Default ${ROWS}.`,
-    },
+    limit: limitField(ROWS, MOST_ROWS),
   },
   answer: object({ letters: list(object(letter)), next: orNull(text), looked: number }),
   async run(call) {

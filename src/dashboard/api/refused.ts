@@ -1,6 +1,6 @@
 import type { RefusedMessage } from '../../core/operations.ts'
 import { historyView } from './letters.ts'
-import { numberOf, partOf, type Route, sourceField, sourceOf, textOf } from './route.ts'
+import { limitField, numberOf, partOf, type Route, sourceField, sourceOf, textOf } from './route.ts'
 import { attemptSchema, list, number, object, orNull, text, time } from './schemas.ts'
 
 const ROWS = 50
@@ -25,12 +25,7 @@ export const refused: Route = {
   fields: {
     source: sourceField,
     after: { kind: 'text', text: '`next` of the answer before.' },
-    limit: {
-      kind: 'number',
-      least: 1,
-      most: MOST_ROWS,
-      text: `At most this many. Default ${ROWS}.`,
-    },
+    limit: limitField(ROWS, MOST_ROWS),
   },
   answer: object({ messages: list(object(message)), next: orNull(text) }),
   async run(call) {

@@ -52,6 +52,14 @@ export interface Route {
 
 export const LONGEST_TEXT = 1000
 
+/** How many of a list are wanted. */
+export const limitField = (usual: number, most: number): Field => ({
+  kind: 'number',
+  least: 1,
+  most,
+  text: `At most this many. Default ${usual}.`,
+})
+
 /** What was asked. Throws a problem that names the field. */
 export async function readInput(route: Route, request: Request): Promise<Input> {
   const given = route.method === 'GET' ? readQuery(request, route) : await readBody(request)

@@ -4,6 +4,7 @@ import { problem } from '../http/problem.ts'
 import {
   type Call,
   isText,
+  limitField,
   numberOf,
   partOf,
   type Route,
@@ -36,12 +37,7 @@ export const sagas: Route = {
     saga: { kind: 'text', text: 'Only of this saga.' },
     key: { kind: 'text', text: 'Only of this key.' },
     after: { kind: 'text', most: 5000, text: '`next` of the answer before.' },
-    limit: {
-      kind: 'number',
-      least: 1,
-      most: MOST_ROWS,
-      text: `At most this many. Default ${ROWS}.`,
-    },
+    limit: limitField(ROWS, MOST_ROWS),
   },
   answer: object({ sagas: list(object(instance)), next: orNull(text) }),
   async run(call) {

@@ -58,12 +58,18 @@ export function watch(source: Source): () => Promise<Watched> {
   const clock = systemClock
   const outbox = watchOutbox(source, clock)
   let pauses: Sight['pauses'] = []
+  let pausesTrouble: Trouble | undefined
   let queues: Sight['queues'] | undefined
   let health: AppHealth | undefined
 
   const lookAtPauses = inTurns(clock, async () => {
     const began = clock.monotonic()
-    pauses = await pausesSeen(source, pauses)
+    try {
+      pauses = await pausesOf(source)
+      pausesTrouble = undefined
+    } catch (thrown) {
+      pausesTrouble = troubleOf(thrown, pausesTrouble, clock)
+    }
     return clock.monotonic() - began
   })
   const lookAtBrokers = inTurns(clock, async () => {
@@ -93,7 +99,7 @@ export function watch(source: Source): () => Promise<Watched> {
     else if (queues === undefined) await fulfilledWithin(clock, FIRST_QUEUES_MS, brokers)
     const { at, overview, rates } = outbox.figures ?? {}
     const sight = { at, overview, rates, pauses, queues: queues ?? [] }
-    return { source, health, sight, trouble: outbox.trouble }
+    return { source, health, sight, trouble: outbox.trouble ?? pausesTrouble }
   }
 }
 
@@ -120,11 +126,10 @@ function watchOutbox(source: Source, clock: Clock): OutboxWatch {
       trouble = undefined
       return at - began
     } catch (thrown) {
-      const kind = isBusy(thrown) ? 'slow' : 'away'
-      trouble = { kind, text: awayText(thrown), since: trouble?.since ?? clock.now() }
+      trouble = troubleOf(thrown, trouble, clock)
       before = undefined
       // A database that has worked in vain has worked; one that is away comes back soon.
-      const worked = kind === 'slow' ? clock.monotonic() - began : 0
+      const worked = trouble.kind === 'slow' ? clock.monotonic() - began : 0
       return Math.min(worked, LONGEST_REST_MS / REST_FACTOR)
     }
   })
@@ -160,14 +165,14 @@ function inTurns(clock: Clock, look: () => Promise<number>): () => Promise<void>
   }
 }
 
-/** Never rejects: the outbox tells of a database that is away. */
-async function pausesSeen(source: Source, last: Sight['pauses']): Promise<Sight['pauses']> {
-  try {
-    await source.ready()
-    return (await source.store?.operations?.pauses?.list()) ?? []
-  } catch {
-    return last
-  }
+function troubleOf(thrown: unknown, last: Trouble | undefined, clock: Clock): Trouble {
+  const kind = isBusy(thrown) ? 'slow' : 'away'
+  return { kind, text: awayText(thrown), since: last?.since ?? clock.now() }
+}
+
+async function pausesOf(source: Source): Promise<Sight['pauses']> {
+  await source.ready()
+  return (await source.store?.operations?.pauses?.list()) ?? []
 }
 
 /** An outbox that was not counted is not counted for its queues either. */

@@ -1,7 +1,6 @@
 import { causesOf, readProperty } from '../../core/errors/causes.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
-import { remedies } from '../../core/errors/server-remedies.ts'
-import { tlsRemedy } from '../../core/errors/tls-faults.ts'
+import { remedies, whatToDo } from '../server-remedies.ts'
 
 /** Number of the error that the server sent; undefined: it did not send any. */
 export function errorNumber(error: unknown): number | undefined {
@@ -96,7 +95,8 @@ export function storeFailure(database: string, doing: string, error: unknown): M
     const text = `mysql: ${doing} took too long or found no free connection`
     return new MersalError('MERSAL_STORE_BUSY', text, { cause: error })
   }
-  return new MersalError('MERSAL_STORE_FAILED', `mysql: ${doing} failed${whatToDo(error)}`, {
+  const why = whatToDo(error, REMEDIES.get(number ?? 0))
+  return new MersalError('MERSAL_STORE_FAILED', `mysql: ${doing} failed${why}`, {
     cause: error,
     details: number === undefined ? {} : { errorNumber: number, refused: isRefused(number) },
   })
@@ -115,10 +115,3 @@ const REMEDIES: ReadonlyMap<number, string> = new Map([
   [1792, remedies.readOnly],
   [1836, remedies.readOnly],
 ])
-
-function whatToDo(error: unknown): string {
-  const tls = tlsRemedy(error)
-  if (tls !== undefined) return `: no secure connection to the database, ${tls}`
-  const remedy = REMEDIES.get(errorNumber(error) ?? 0)
-  return remedy === undefined ? '' : `: ${remedy}`
-}

@@ -1,6 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import { remedies } from '../../core/errors/server-remedies.ts'
-import { tlsRemedy } from '../../core/errors/tls-faults.ts'
+import { remedies, whatToDo } from '../server-remedies.ts'
 import { numberTaken } from './sequence-errors.ts'
 import { sqlState } from './sql-state.ts'
 
@@ -95,7 +94,8 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
       { cause: error },
     )
   }
-  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed${whatToDo(error)}`, {
+  const why = whatToDo(error, remedyOf(error, state))
+  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed${why}`, {
     cause: error,
     details: state === undefined ? {} : { sqlState: state, refused: isRefused(state) },
   })
@@ -103,21 +103,18 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
 
 const REMEDIES: ReadonlyMap<string, string> = new Map([
   ['28P01', remedies.login],
-  ['28000', remedies.login],
+  ['28000', remedies.admission],
   ['3D000', remedies.database],
   ['42501', remedies.right('role')],
   ['53100', remedies.full],
   ['25006', remedies.readOnly],
 ])
 
-function whatToDo(error: unknown): string {
-  const tls = tlsRemedy(error)
-  if (tls !== undefined) return `: no secure connection to the database, ${tls}`
+function remedyOf(error: unknown, state: string | undefined): string | undefined {
   // Of a right, PostgreSQL says also that it belongs to the owner alone.
-  if (sqlState(error) === '42501' && /must be owner of/.test(messageOf(error)))
-    return ": only the owner of the tables may change them: run 'mersal migrate' as that role, and give the apps `migrate: 'check'`"
-  const remedy = REMEDIES.get(sqlState(error) ?? '')
-  return remedy === undefined ? '' : `: ${remedy}`
+  if (state === '42501' && /must be owner of/.test(messageOf(error)))
+    return "only the owner of the tables may change them: run 'mersal migrate' as that role, and give the apps `migrate: 'check'`"
+  return REMEDIES.get(state ?? '')
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : '')

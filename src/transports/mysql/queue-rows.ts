@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { aborted } from '../../lib/async/abort.ts'
 import { microseconds, textOf, textOrNull } from '../../sql/mysql/bytes.ts'
@@ -8,6 +7,7 @@ import type { HeldQueueState } from '../shared/held-queue.ts'
 import type { HeldMessages, Reject, Taken } from '../shared/receiving/held-messages.ts'
 import { type Hold, Settler } from '../queues/settler.ts'
 import { storedDelivery, type StoredRow } from '../queues/stored-delivery.ts'
+import { withinClaim } from '../queues/within-claim.ts'
 import type { Connection } from './connection.ts'
 import { recording } from './settle.ts'
 
@@ -78,12 +78,9 @@ export class QueueRows implements HeldMessages<TakenRow> {
       this.#queue.id,
       limit,
     ])
-    let bytes = 0
-    const fits = rows.filter((row) => {
-      const fit = bytes < CLAIM_BYTES
+    const fits = withinClaim(rows, (row) => {
       const size = Number(textOf(row.bytes))
-      bytes += size > this.#largest ? 0 : size
-      return fit
+      return size > this.#largest ? 0 : size
     })
     const positions = fits.map(({ position }) => textOf(position))
     const token = randomUUID()

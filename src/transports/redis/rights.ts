@@ -1,7 +1,7 @@
 import type { createClient } from '@redis/client'
 
 /** Each command that scripts and consumers use, with arguments that Redis takes. */
-const needed: readonly (readonly string[])[] = [
+export const needed: readonly (readonly string[])[] = [
   ['XADD', 'queues', '*', 'f', 'v'],
   ['XDEL', 'queues', '0-0'],
   ['XLEN', 'queues'],
@@ -10,7 +10,6 @@ const needed: readonly (readonly string[])[] = [
   ['XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', 'queues', '>'],
   ['ZADD', 'queues', '0', 'm'],
   ['ZREM', 'queues', 'm'],
-  ['ZSCORE', 'queues', 'm'],
   ['ZRANGE', 'queues', '0', '0'],
   ['ZRANGEBYSCORE', 'queues', '0', '0'],
   ['HGET', 'queues', 'f'],

@@ -8,6 +8,7 @@ import { watch } from '../../sql/sqlite/connection/watch.ts'
 import type { HeldQueueState } from '../shared/held-queue.ts'
 import type { HeldMessages, Reject, Taken } from '../shared/receiving/held-messages.ts'
 import { storedDelivery, type StoredRow } from '../queues/stored-delivery.ts'
+import { withinClaim } from '../queues/within-claim.ts'
 import { type Hands, offerHands } from './hand-over.ts'
 import { putAside, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
@@ -167,22 +168,9 @@ interface Wanted {
   readonly largest: number
 }
 
-/**
- * The positions of the messages that come next, as JSON: at most `limit`, and none behind
- * `CLAIM_BYTES`.
- */
-function nextPositions(handle: Handle, { queue, now, limit, largest }: Wanted): string {
-  const positions: number[] = []
-  let before = 0
-  for (const row of handle.all<{ position: number; bytes: number }>(queueSql.due, {
-    queue,
-    now,
-    limit,
-    largest,
-  })) {
-    if (before >= CLAIM_BYTES) break
-    positions.push(row.position)
-    before += row.bytes
-  }
-  return `[${positions.join()}]`
+/** The positions of the messages that come next, as JSON. */
+function nextPositions(handle: Handle, wanted: Wanted): string {
+  const rows = handle.all<{ position: number; bytes: number }>(queueSql.due, { ...wanted })
+  const fits = withinClaim(rows, ({ bytes }) => bytes)
+  return `[${fits.map(({ position }) => position).join()}]`
 }

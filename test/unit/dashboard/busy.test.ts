@@ -37,6 +37,30 @@ test('an outbox that cannot be counted in time is slow, not away, and hides noth
   expect((await get('api/dead?source=main')).body.letters).toHaveLength(1)
 })
 
+test('pauses that cannot be read are told, and the last ones stay', async () => {
+  const store = memoryStore() as unknown as Store<never>
+  await store.open()
+  const pauses = store.operations!.pauses!
+  let denied = false
+  const list = () => (denied ? Promise.reject(new Error('permission denied')) : pauses.list())
+  const operations = { ...store.operations, pauses: { ...pauses, list } }
+  const { get, post } = await openMemory({
+    stores: { main: { ...store, operations } },
+    allow: ['pause'],
+  })
+  const look = async () => (await get('api/overview')).body.sources[0]
+  await post('api/pauses', { source: 'main', kind: 'key', name: 'k', reason: 'the bank' })
+  expect(await look()).toMatchObject({ trouble: null, pauses: [{ reason: 'the bank' }] })
+  denied = true
+  await expect.poll(look, { timeout: 5000 }).toMatchObject({
+    trouble: { kind: 'away', text: 'It does not answer as it should (an error without a code).' },
+    pauses: [{ reason: 'the bank' }],
+    counts: { pending: 0 },
+  })
+  denied = false
+  await expect.poll(async () => (await look()).trouble, { timeout: 5000 }).toBeNull()
+})
+
 test('a count that takes long and fails is not begun again at once', async () => {
   let begun = 0
   const { look } = await openWith(async () => {

@@ -8,7 +8,7 @@ const fault = (message: string, code: object): Error => Object.assign(new Error(
 describe('an error of a server says what an operator does about it', () => {
   test.each([
     ['28P01', 'the server refuses the user or the password: correct them in the options of the'],
-    ['28000', 'the server refuses the user or the password: correct them in the options of the'],
+    ['28000', 'the server does not let this user in from here: correct the user, or add a line'],
     ['3D000', 'there is no such database: create it, or correct its name'],
     ['42501', 'the role lacks a right: '],
     ['53100', 'the disk of the server is full: make room there'],
