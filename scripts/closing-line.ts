@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 
-// Reads vitest's JSON report and the exit codes of the steps, and prints the last line of a run: `N
-// passed, N failed, N skipped`. A file that could not even be loaded, and a step that failed
+// Reads vitest's JSON report and the exit codes of the steps. Names each failed test once more, with
+// the start of its message, for who reads only the end of a log, and prints the last line of a run:
+// `N passed, N failed, N skipped`. A file that could not even be loaded, and a step that failed
 // without a failed test (the checks of the house, the simulation, the crash matrix, a crashed
 // runner), count as one failure each.
 
@@ -11,9 +12,30 @@ interface Report {
   readonly numPendingTests: number
   readonly numTodoTests: number
   readonly testResults: readonly {
+    readonly name: string
     readonly status: string
-    readonly assertionResults: readonly { readonly status: string }[]
+    readonly message: string
+    readonly assertionResults: readonly {
+      readonly status: string
+      readonly fullName: string
+      readonly failureMessages: readonly string[]
+    }[]
   }[]
+}
+
+const messageLines = 12
+
+function failuresOf({ testResults }: Report): string[] {
+  const ours = (line: string) => !line.includes('node_modules')
+  const start = (text: string) => text.split('\n').filter(ours).slice(0, messageLines).join('\n')
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const failed = assertionResults.filter((result) => result.status === 'failed')
+    if (failed.length === 0) return status === 'failed' ? [`${name}\n${start(message)}`] : []
+    return failed.map(
+      ({ fullName, failureMessages }) =>
+        `${name}\n  ${fullName}\n${start(failureMessages.join('\n'))}`,
+    )
+  })
 }
 
 function counts(file: string): { passed: number; failed: number; skipped: number } {
@@ -23,6 +45,7 @@ function counts(file: string): { passed: number; failed: number; skipped: number
   } catch {
     return { passed: 0, failed: 0, skipped: 0 }
   }
+  for (const failure of failuresOf(report)) process.stdout.write(`failed: ${failure}\n`)
   const unloaded = report.testResults.filter(
     ({ status, assertionResults }) =>
       status === 'failed' && !assertionResults.some((result) => result.status === 'failed'),
