@@ -14,6 +14,7 @@ import { createTenants } from '../../src/tenants/index.ts'
 import { idempotency } from '../../src/http.ts'
 import { command, createRelays, event, Mersal, saga, stopOnSignals } from '../../src/index.ts'
 import { memoryDatabase, memoryStore, memoryTransport } from '../../src/memory.ts'
+import { Handles, healthIndicator, MersalModule } from '../../src/nestjs.ts'
 import { instrument } from '../../src/otel.ts'
 import { connectionBudget } from '../../src/postgres.ts'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts'
@@ -26,6 +27,7 @@ import { natsSettings } from '../../src/transports/nats/options.ts'
 import { postgresQueueSettings } from '../../src/transports/postgres/options.ts'
 import { rabbitSettings } from '../../src/transports/rabbitmq/options.ts'
 import { redisSettings } from '../../src/transports/redis/options.ts'
+import { crashPoints } from '../../src/testing/index.ts'
 import type { Model } from './model.ts'
 
 /** Gives the options to whoever checks them, together with what else it needs. */
@@ -43,6 +45,7 @@ const shaped = (...names: readonly string[]): object =>
 const base = { name: 'app', transport: memoryTransport() }
 const routes = { example: 'owner' }
 const Example = command('example')
+const Happened = event('happened')
 const app = (given: object = {}): Mersal => new Mersal({ ...base, routes, ...given })
 const withStore = (given: object = {}) => app({ store: memoryStore(), ...given })
 const pool = shaped('connect', 'on', 'off', 'end', 'getConnection')
@@ -52,6 +55,7 @@ const secret = { token: 'a token of sixteen'.replaceAll(' ', '-') }
 const documentMethods = ['load', 'save', 'findWithMessages', 'removeMessages']
 const web = shaped('decorate', 'decorateReply', 'addHook', 'route')
 const anything = { version: 1, vendor: 'none', validate: (value: unknown) => ({ value }) }
+const Process = saga('process', { state: { '~standard': anything } as never })
 
 const asked: Readonly<Record<string, Ask>> = {
   MersalOptions: app,
@@ -73,12 +77,32 @@ const asked: Readonly<Record<string, Ask>> = {
   OnceRequest: async (given) => await withStore().once({ key: 'a', ...given }, async () => 1),
   ContractOptions: (given) => event('example', undefined, given),
   SagaOptions: untyped((given) => saga('example', given), { state: { '~standard': anything } }),
+  SagaReactionOptions: (missing) =>
+    withStore().saga(Process, (on) => {
+      on.start(
+        Happened,
+        () => 'a',
+        () => ({}) as never,
+      )
+      on(
+        Example,
+        () => 'a',
+        () => {},
+        missing,
+      )
+    }),
+  EventOptions: async (given) =>
+    await withStore().transaction(async (_tx, { publish }) => await publish(Happened, {}, given)),
   SignalOptions: (given) => stopOnSignals(app(), given)[Symbol.dispose](),
   RelaysOptions: untyped(createRelays, { stores: { a: memoryStore() }, ...base }),
+  SharedOptions: untyped(createRelays, { stores: { a: memoryStore() }, ...base }),
+  StoreEntry: (given) =>
+    createRelays({ ...base, stores: { a: { store: memoryStore(), ...given } } } as never),
   TenantsOptions: untyped(createTenants, { tenants: ['a'], store: memoryStore, ...base }),
   MemoryDatabaseOptions: memoryDatabase,
   MemoryStoreOptions: memoryStore,
   MemoryNetworkOptions: memoryTransport,
+  SqliteConnectionOptions: untyped(sqlite, { path: ':memory:' }),
   SqliteStoreOptions: untyped(sqlite, { path: ':memory:' }),
   SqliteQueueOptions: untyped(sqliteQueue, { path: ':memory:' }),
   PostgresOptions: untyped(postgresSettings, { pool }),
@@ -96,6 +120,16 @@ const asked: Readonly<Record<string, Ask>> = {
   DashboardOptions: untyped(dashboard, { stores: { a: memoryStore() }, ...secret }),
   FastifyOptions: async (given) => await fastify(web as never, { app: app(), ...given }),
   IdempotencyOptions: (given) => idempotency(app(), given),
+  RouteOptions: (given) => idempotency(app()).fetch(() => new Response(), given),
+  MersalModuleOptions: (given) => MersalModule.forRoot(base, given),
+  MersalModuleAsyncOptions: untyped((given) => MersalModule.forRootAsync(given), {
+    useFactory: () => base,
+  }),
+  HandlesOptions(given) {
+    Handles(Example, given)
+    app().handle(Example, () => {}, given)
+  },
+  HealthIndicatorOptions: (given) => healthIndicator(app(), given),
   DocumentsOptions: untyped(documents, { ...base, storage: shaped(...documentMethods) }),
   UpdateOptions: async (given) =>
     await documents({ ...base, storage: shaped(...documentMethods) as never }).update(
@@ -109,6 +143,11 @@ const asked: Readonly<Record<string, Ask>> = {
   ClaimCheckOptions: untyped(claimCheck, { store: shaped('put', 'get'), aboveBytes: 1000 }),
   FileBodiesOptions: untyped(fileBodies, { directory: '/tmp' }),
   S3BodiesOptions: untyped(s3Bodies, { client: shaped('putObject', 'getObject'), bucket: 'a' }),
+  CrashPointsOptions: untyped(crashPoints, {
+    store: memoryStore(),
+    transport: base.transport,
+    at: () => {},
+  }),
   MersalConfig: untyped(checkConfig, { store: memoryStore() }),
 }
 

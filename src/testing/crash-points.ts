@@ -1,3 +1,4 @@
+import { checkOptions, checkShape, invalidOption } from '../core/options.ts'
 import type { Store } from '../core/store.ts'
 import type { Transport } from '../core/transport.ts'
 import type { AtCrashPoint } from './crash-points/points.ts'
@@ -26,13 +27,18 @@ export interface CrashPointsOptions<Tx> {
  * A batch is published in two halves, one after the other, so that R4 and R6 exist for batches of
  * two and more; of a key that was not confirmed in the first half, the second half answers
  * `unavailable` without being sent.
+ *
+ * Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function crashPoints<Tx>(options: CrashPointsOptions<Tx>): {
   readonly store: Store<Tx>
   readonly transport: Transport
 } {
-  return {
-    store: storeWithPoints(options.store, options.at),
-    transport: transportWithPoints(options.transport, options.at),
-  }
+  checkOptions('crashPoints()', options, ['store', 'transport', 'at'])
+  const { store, transport, at } = options
+  checkShape('crashPoints().store', store, ['open'])
+  checkShape('crashPoints().transport', transport, ['publish', 'consume'])
+  if (typeof at !== 'function')
+    throw invalidOption('crashPoints().at', 'expected a function that is called at each point')
+  return { store: storeWithPoints(store, at), transport: transportWithPoints(transport, at) }
 }

@@ -184,12 +184,14 @@ function settingsFor(
   common: Common,
 ): RelaySettings {
   if (relay === undefined) return common.settings
+  const where = `${field}.relay`
+  relaySettings(relay, where) // by itself: what is no object must not be spread
   if ('window' in relay)
     throw invalidOption(
-      `${field}.relay.window`,
+      `${where}.window`,
       "all stores share one window: give it in 'relay' beside 'stores'",
     )
-  return { ...relaySettings({ ...common.relay, ...relay }, `${field}.relay`), express: false }
+  return { ...relaySettings({ ...common.relay, ...relay }, where), express: false }
 }
 
 /**

@@ -248,3 +248,21 @@ describe.each(others)('on %s P3 of a transaction of somebody else', (_name, make
     await drain(app)
   })
 })
+
+describe('crash points refuse, by name,', () => {
+  const given = { store: memoryStore(), transport: memoryTransport(), at: () => {} }
+
+  test.each([
+    ['what is no store', { store: {} }, 'crashPoints().store'],
+    ['what is no transport', { transport: {} }, 'crashPoints().transport'],
+    ['what cannot be called', { at: 'P1' }, 'crashPoints().at'],
+    ['an unknown option', { points: [] }, 'crashPoints().points'],
+  ])('%s', (_, wrong, field) => {
+    expect(() => crashPoints({ ...given, ...wrong } as never)).toThrow(
+      expect.objectContaining({
+        code: 'MERSAL_INVALID_OPTIONS',
+        message: expect.stringContaining(field),
+      }),
+    )
+  })
+})

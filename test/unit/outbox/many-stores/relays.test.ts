@@ -347,6 +347,11 @@ describe('options of relays', () => {
       'relays.stores.a.relay.window: all stores share',
     ],
     [
+      'what is no object for one of them',
+      { stores: { a: { store, relay: 5 } } },
+      'relays.stores.a.relay: expected an object with options, got number',
+    ],
+    [
       'a batch above the window',
       { stores: { a: store }, relay: { batchSize: 10, window: 5 } },
       'relays.relay.window: expected a whole number from 10',
