@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { problem, WrongMethod } from './problem.ts'
 
 /** The part of a request of `node:http` that is read. Express adds the two last fields. */
@@ -14,6 +15,8 @@ export interface NodeAnswer {
   statusCode: number
   readonly headersSent?: boolean
   readonly destroyed?: boolean
+  /** The connection; that of `node:http` knows the server that has accepted it. */
+  readonly socket?: object | null
   setHeader(name: string, value: string): unknown
   write(bytes: Uint8Array): boolean
   end(): unknown
@@ -54,7 +57,10 @@ export function toRequest(ask: NodeAsk, given: unknown): Request {
   return new Request(address, { method, headers: pairs, body, duplex: 'half' })
 }
 
-/** Writes the response, no faster than it is read. */
+/**
+ * Writes the response, no faster than it is read. One that goes on while its server closes ends
+ * after its next part, and its connection with it, since `server.close()` waits for both.
+ */
 export async function writeResponse(found: Response, answer: NodeAnswer): Promise<void> {
   // Somebody did not wait for it, such as a limit of time of the framework.
   if (answer.headersSent === true) return
@@ -75,11 +81,22 @@ export async function writeResponse(found: Response, answer: NodeAnswer): Promis
       const { done, value } = await reader.read()
       if (done || gone) break
       if (!answer.write(value)) await drained(answer)
+      if (isClosing(answer)) {
+        void reader.cancel().catch(() => {})
+        break
+      }
     }
   } finally {
     answer.off('close', leave)
+    const { socket = null } = answer // it knows none any more when it has ended
     answer.end()
+    if (isClosing({ socket })) (socket as Partial<Socket>).destroySoon?.()
   }
+}
+
+function isClosing({ socket }: Pick<NodeAnswer, 'socket'>): boolean {
+  const { server } = (socket ?? {}) as { readonly server?: { readonly listening?: unknown } }
+  return server?.listening === false
 }
 
 function drained(answer: NodeAnswer): Promise<void> {

@@ -1,3 +1,7 @@
+import { once } from 'node:events'
+import { Agent, createServer, get, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import { createLive } from '../../../src/dashboard/live/live.ts'
 import { memoryNetwork, memoryStore } from '../../../src/memory.ts'
@@ -35,6 +39,24 @@ test('open pages are told what changes, and only so many of them', async () => {
   ui[Symbol.dispose]()
   const all = await again.text()
   expect(all === '' || all.endsWith('\n\n')).toBe(true)
+})
+
+test('an open page holds up no server that closes', { timeout: 15_000 }, async () => {
+  const { ui } = await openMemory()
+  const server = createServer((request, response) => void ui.node(request, response))
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const agent = new Agent({ keepAlive: true })
+  const headers = { authorization: `Bearer ${TOKEN}` }
+  const [page] = (await once(
+    get(`http://127.0.0.1:${port}/api/live`, { agent, headers }),
+    'response',
+  )) as [IncomingMessage]
+  const told = text(page)
+  await once(page, 'data')
+  await new Promise((resolve) => server.close(resolve))
+  expect(await told).toMatch(/\n\n$/)
+  agent.destroy()
 })
 
 test('nobody is asked while no page is open, and a page that reads nothing costs no memory', async () => {
