@@ -83,7 +83,10 @@ export function createRelay(ports: RelayPorts): Relay {
 /** What the log tells of is settled again if it was too early; nothing else is. */
 function settlingFor({ environment, settings, storage }: RelayPorts): SettlingAgain {
   const settle: SettlingAgain['settle'] = (all) => storage.settle(all)
-  if (settings.commitLog) return settlingAgain(settle, environment.clock)
+  const { app, clock } = environment
+  const ended = (messages: number, stale: number): void =>
+    emit('mersal:settle', () => ({ app, messages, stale }))
+  if (settings.commitLog) return settlingAgain(settle, clock, ended)
   return { settle, idle: () => Promise.resolve(), halt: () => {} }
 }
 

@@ -3,6 +3,7 @@
  * chaos:mutants` is for.
  */
 import { expect, test } from 'vitest'
+import { logToken } from '../../src/core/commit-log.ts'
 import type { Evidence } from './checkers/evidence.ts'
 import { faultsIn } from './checkers/evidence.ts'
 import { memoryCheckers } from './checkers/memory.ts'
@@ -97,6 +98,12 @@ const worked: readonly Event[] = [
   { op: 'settle', phase: 'invoke', call: 1, rows: [['sent', '7', 'token-1']] },
   { op: 'settle', phase: 'ok', call: 1, stale: 0 },
 ]
+const logged = ['sent', '7', logToken('019a0000-0000-7000-8000-000000000001')] as const
+const other = ['sent', '8', logged[2]] as const
+const settling = (call: number, rows: readonly (typeof logged)[], stale: number): Event[] => [
+  { op: 'settle', phase: 'invoke', call, rows },
+  { op: 'settle', phase: 'ok', call, stale },
+]
 const meters = (readings: Readonly<Record<string, number>>): Event => ({
   op: 'meters',
   phase: 'ok',
@@ -137,6 +144,25 @@ test.each([
     'a settlement too many',
     [...worked, meters({ ...right, settled: 2 }), orderly],
     [expect.stringContaining("'settled' is 2, but there were 1")],
+  ],
+  [
+    'nothing when what came from the log was settled again',
+    [
+      ...settling(1, [logged, other] as never, 1),
+      ...settling(2, [logged, other] as never, 2),
+      ...settling(3, [logged, other] as never, 1),
+      meters({ settled: 2 }),
+      orderly,
+    ],
+    [],
+  ],
+  [
+    'what came from the log, was settled again in vain, and is not counted as too late',
+    [...settling(1, [logged], 1), ...settling(2, [logged], 1), meters({ settled: 1 }), orderly],
+    [
+      expect.stringContaining("'settled' is 1, but there were 0"),
+      expect.stringContaining("'settled too late' is 0, but there were 1"),
+    ],
   ],
   [
     'nothing of a delivery that was given back untried, which nobody counts',

@@ -1,7 +1,8 @@
-import type { OutboxStorage, Settlement } from '../../core/outbox.ts'
+import type { Settlement } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
+import type { Settled, SettlingAgain } from '../log/settle-again.ts'
 import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
 import { createRecorder, type Recorder } from './recorder.ts'
 import { createPause, type Pause } from './pause.ts'
@@ -36,7 +37,7 @@ export interface Settler {
 
 export interface SettlerPorts {
   readonly environment: Environment
-  readonly storage: Pick<OutboxStorage<never>, 'settle'>
+  readonly storage: Pick<SettlingAgain, 'settle'>
   /**
    * These rows are no longer in the hands of the relay. `dropped`: they fall due when their claims
    * end.
@@ -142,8 +143,8 @@ class SettlingLoop implements Settler {
     try {
       const settlements =
         instead === undefined ? part.map(({ settlement }) => settlement) : [instead]
-      const { stale } = await this.#recorder.record(settlements, part.length)
-      if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
+      const settled = await this.#recorder.record(settlements, part.length)
+      if (!this.#halted.signal.aborted) this.#succeeded(part, settled, instead)
       return undefined
     } catch (thrown) {
       if (!alone && meansTrouble(part, thrown)) this.#failures++
@@ -156,17 +157,22 @@ class SettlingLoop implements Settler {
     }
   }
 
-  #succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
+  #succeeded(
+    part: readonly Entry[],
+    { stale, open = 0 }: Settled,
+    instead: Settlement | undefined,
+  ): void {
+    const { app } = this.#environment
     this.#reports.again()
     this.#failures = 0
     this.#recorded++
-    emit('mersal:settle', () => ({ app: this.#environment.app, messages: part.length, stale }))
+    emit('mersal:settle', () => ({ app, messages: part.length - open, stale }))
     this.#reports.stale(stale)
     // A confirmed message that was only set aside comes back, and is not to be published then.
     for (const { settlement, done } of part) {
       if (instead === undefined || instead.kind === 'sent') this.#unsettled.settled(settlement)
       // Of several it is not known which were lost.
-      if (instead === undefined && stale < part.length) done?.()
+      if (instead === undefined && stale + open < part.length) done?.()
     }
     const gone =
       instead === undefined ? part : part.map((entry) => ({ ...entry, settlement: instead }))

@@ -108,6 +108,8 @@ export interface Settlement {
   readonly at: number
   readonly rows: readonly (readonly [kind: string, position: string, token: string])[]
   readonly outcome: 'ok' | 'stale' | 'fail' | 'none'
+  /** How many of them changed nothing. */
+  readonly stale: number
 }
 
 export function settlementsIn(lines: readonly Line[]): readonly Settlement[] {
@@ -116,11 +118,17 @@ export function settlementsIn(lines: readonly Line[]): readonly Settlement[] {
     if (line.op !== 'settle') continue
     const name = `${lifeOf(line)} ${line.call}`
     if (line.phase === 'invoke')
-      found.set(name, { life: lifeOf(line), at: line.t, rows: line.rows, outcome: 'none' })
+      found.set(name, {
+        life: lifeOf(line),
+        at: line.t,
+        rows: line.rows,
+        outcome: 'none',
+        stale: 0,
+      })
     else {
       const settlement = found.get(name)
       const outcome = line.phase === 'fail' ? 'fail' : line.stale > 0 ? 'stale' : 'ok'
-      if (settlement !== undefined) found.set(name, { ...settlement, outcome })
+      if (settlement !== undefined) found.set(name, { ...settlement, outcome, stale: line.stale })
     }
   }
   return [...found.values()]

@@ -1,4 +1,5 @@
 /** Whether what the processes say about themselves is what the history says about them. */
+import { isLogToken } from '../../../src/core/commit-log.ts'
 import type { Line } from '../history.ts'
 import type { Readings } from '../meters.ts'
 import type { Evidence } from './evidence.ts'
@@ -15,7 +16,6 @@ function count(counts: Counts, life: string, name: string, by: number): void {
 function counted(line: Line): readonly [name: string, by: number] | undefined {
   if (line.op === 'publish' && line.phase !== 'invoke') return [`published ${line.kind}`, 1]
   if (line.op === 'claim' && line.phase === 'ok') return ['claimed', line.rows.length]
-  if (line.op === 'settle' && line.phase === 'ok') return ['settled too late', line.stale]
   if (line.op === 'handle' && line.phase === 'ok')
     return [line.disposition === 'release' ? 'given back' : 'delivered', 1]
   return undefined
@@ -28,8 +28,16 @@ function history({ lines }: Evidence): Counts {
     const found = counted(line)
     if (found !== undefined) count(counts, lifeOf(line), ...found)
   }
-  for (const { life, rows, outcome } of settlementsIn(lines)) {
-    if (outcome === 'ok' || outcome === 'stale') count(counts, life, 'settled', rows.length)
+  const answered = new Set<string>()
+  for (const { life, rows, outcome, stale } of settlementsIn(lines)) {
+    if (outcome !== 'ok' && outcome !== 'stale') continue
+    const names = rows.map((row) => `${life} ${row.join(' ')}`)
+    const repeated =
+      rows.every(([, , token]) => isLogToken(token)) && names.every((name) => answered.has(name))
+    for (const name of names) answered.add(name)
+    // What the log told too early is settled again. What that has changed did not come too late.
+    count(counts, life, 'settled', repeated ? 0 : rows.length)
+    count(counts, life, 'settled too late', repeated ? stale - rows.length : stale)
   }
   for (const [, own] of counts)
     own.set('settled', (own.get('settled') ?? 0) - (own.get('settled too late') ?? 0))
