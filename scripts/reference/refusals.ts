@@ -82,7 +82,7 @@ const asked: Readonly<Record<string, Ask>> = {
       on.start(
         Happened,
         () => 'a',
-        () => ({}) as never,
+        () => ({}),
       )
       on(
         Example,
@@ -97,7 +97,7 @@ const asked: Readonly<Record<string, Ask>> = {
   RelaysOptions: untyped(createRelays, { stores: { a: memoryStore() }, ...base }),
   SharedOptions: untyped(createRelays, { stores: { a: memoryStore() }, ...base }),
   StoreEntry: (given) =>
-    createRelays({ ...base, stores: { a: { store: memoryStore(), ...given } } } as never),
+    createRelays({ ...base, stores: { a: { store: memoryStore(), ...given } } }),
   TenantsOptions: untyped(createTenants, { tenants: ['a'], store: memoryStore, ...base }),
   MemoryDatabaseOptions: memoryDatabase,
   MemoryStoreOptions: memoryStore,
@@ -135,7 +135,7 @@ const asked: Readonly<Record<string, Ask>> = {
     await documents({ ...base, storage: shaped(...documentMethods) as never }).update(
       { collection: 'a' } as never,
       'a',
-      async () => ({}) as never,
+      async () => ({}),
       given,
     ),
   CloudEventsOptions: untyped(cloudEvents, { source: '/a' }),

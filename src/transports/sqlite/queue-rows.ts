@@ -4,6 +4,7 @@ import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import type { WriteOptions } from '../../sql/sqlite/connection/group-commit.ts'
 import { watch } from '../../sql/sqlite/connection/watch.ts'
 import type { HeldQueueState } from '../shared/held-queue.ts'
 import type { HeldMessages, Reject, Taken } from '../shared/receiving/held-messages.ts'
@@ -123,8 +124,7 @@ export class QueueRows implements HeldMessages<TakenRow> {
       try {
         const more = await this.#connection.write(
           (handle) => settleDelivery(handle, row, disposition, this.#now),
-          // Without it the message comes again, to an inbox that knows it.
-          { repeatable: disposition.kind === 'ack' },
+          disposition.kind === 'ack' ? this.#asAck(row) : {},
         )
         if (more) this.#connection.notify('queue')
         return
@@ -136,6 +136,17 @@ export class QueueRows implements HeldMessages<TakenRow> {
         if (disposition.kind === 'release' && stopping.aborted) return
       }
     }
+  }
+
+  /**
+   * Without it the message comes again, to an inbox that knows it. It may share the commit of what
+   * is published next, unless a later message of its key waits for it.
+   */
+  #asAck({ position }: TakenRow): WriteOptions {
+    const patient = this.#connection.peek((handle) => {
+      return handle.get(queueSql.successor, { position }) === undefined
+    })
+    return { repeatable: true, patient: patient === true }
   }
 
   /** Its dead letter is refused, which is no matter of the file as a whole, such as a trigger. */

@@ -95,6 +95,7 @@ export const queueSql: Readonly<
     | 'retry'
     | 'release'
     | 'remove'
+    | 'successor'
     | 'promote'
     | 'bury'
     | 'listDead'
@@ -180,6 +181,11 @@ export const queueSql: Readonly<
     DELETE FROM mersal_queue_messages WHERE position = :position AND token = :token
     RETURNING queue, partition_key AS partitionKey`,
 
+  successor: `
+    SELECT 1 AS found FROM mersal_queue_messages m
+    JOIN mersal_queue_messages n
+      ON n.queue = m.queue AND n.partition_key = m.partition_key AND n.position > m.position
+    WHERE m.position = :position LIMIT 1`,
   /** After a message of a key has gone, the next one of that key takes its turn. */
   promote: `
     UPDATE mersal_queue_messages SET visible_at = due_at

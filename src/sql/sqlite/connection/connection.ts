@@ -163,6 +163,7 @@ export class Connection {
     // A connection that could not be opened has nothing to close, and whoever opened it knows why.
     const lock = await opening?.catch(() => undefined)
     if (lock === undefined) return
+    this.#group.hurry(lock)
     await lock.run(
       async () => {
         if (this.#handle !== undefined) closeOwn(this.settings.source, this.#handle)

@@ -17,6 +17,8 @@ export interface WriteOptions {
   readonly repeatable?: boolean
   /** Called in the turn of the commit. */
   readonly committed?: () => void
+  /** Wait for others for some milliseconds, to share their commit. Only for what nobody waits for. */
+  readonly patient?: boolean
 }
 
 interface WaitingJob extends WriteOptions {
@@ -34,6 +36,8 @@ interface Transaction {
   flushSoon(): void
 }
 
+/** So long, in milliseconds, a patient job waits for one that is not. */
+const PATIENCE_MS = 4
 /** Jobs that share one commit take the thread at most about this long, in milliseconds. */
 const GROUP_MS = 20
 
@@ -47,6 +51,7 @@ export class GroupCommit {
   readonly #transaction: Transaction
   readonly #jobs: WaitingJob[] = []
   #running = false
+  #timer: NodeJS.Timeout | undefined
 
   constructor(name: string, patienceMs: number, transaction: Transaction) {
     this.#name = name
@@ -63,8 +68,15 @@ export class GroupCommit {
       const waiting = { ...options, job, resolve, reject }
       this.#jobs.push(waiting)
       if (lock.inside) setTimeout(() => this.#giveUp(waiting), this.#patienceMs)
-      if (!this.#running) void outsideUnits(() => this.#runAll(lock))
+      if (this.#running) return
+      if (options.patient === true) this.#timer ??= setTimeout(() => this.hurry(lock), PATIENCE_MS)
+      else this.hurry(lock)
     })
+  }
+
+  /** What waits begins now. */
+  hurry(lock: FileLock): void {
+    if (!this.#running && this.#jobs.length > 0) void outsideUnits(() => this.#runAll(lock))
   }
 
   /** A job that was asked for inside a unit of work and has not begun. */
@@ -77,6 +89,8 @@ export class GroupCommit {
 
   async #runAll(lock: FileLock): Promise<void> {
     this.#running = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     while (this.#jobs.length > 0) {
       try {
         await lock.run(() => this.#runGroup(), { patienceMs: this.#patienceMs })

@@ -22,7 +22,11 @@ function scene(...seen: bigint[]) {
   const clock = manualClock()
   const rows = storage(new Set(seen))
   const told: [settlements: number, stale: number][] = []
-  const again = settlingAgain(rows.settle, clock, (...counts) => told.push(counts))
+  const again = settlingAgain(
+    (all) => rows.settle(all),
+    clock,
+    (...counts) => told.push(counts),
+  )
   return { clock, rows, told, again }
 }
 
