@@ -7,6 +7,7 @@ import { seededRandom } from '../../../scripts/seeded-random.ts'
 import type { Desk } from '../desks/desk.ts'
 import type { History } from '../history.ts'
 import type { SourceOfProcess } from '../source.ts'
+import { type Pace, paceOfClerks } from './pace.ts'
 import { featureTypes, partsOf, STEP_KEYS } from './plan.ts'
 
 export interface FeatureProduction<Tx> {
@@ -36,14 +37,15 @@ export async function produceFeatures<Tx>(production: FeatureProduction<Tx>): Pr
     desk.ask(`select coalesce(max(number), 0) as n from ${desk.prefix}starts`),
   )
   let next = Math.max(0, Number(row?.['n'] ?? 0) - REPEATED)
+  const pace = paceOfClerks(desk, production.enough)
   const lane = async (): Promise<void> => {
-    while (!production.enough.aborted) {
+    while (await pace.room()) {
       next += 1
       await order(production, random, next)
       await sleep(PAUSE_MS * 2 * random())
     }
   }
-  await Promise.all([...Array.from({ length: LANES }, lane), stepping(production, random)])
+  await Promise.all([...Array.from({ length: LANES }, lane), stepping(production, random, pace)])
 }
 
 async function order<Tx>(
@@ -94,11 +96,12 @@ async function request<Tx>(
 async function stepping<Tx>(
   production: FeatureProduction<Tx>,
   random: () => number,
+  pace: Pace,
 ): Promise<void> {
-  const { app, core, desk, enough } = production
+  const { app, core, desk } = production
   const step = core.command<{ key: number; seq: number }>(featureTypes.step)
   const table = `${desk.prefix}sent_steps`
-  while (!enough.aborted) {
+  while (await pace.room()) {
     const key = Math.floor(random() * STEP_KEYS)
     await app
       .transaction(async (tx, { send }) => {
