@@ -89,6 +89,9 @@ export interface Outcome {
 }
 
 const QUIET_START_MS = 2000
+const LONGEST_START_MS = 60_000
+/** Of each kind. */
+const WORKING = 50
 
 export async function run(settings: Settings): Promise<Outcome> {
   const began = performance.now()
@@ -119,6 +122,7 @@ export async function run(settings: Settings): Promise<Outcome> {
     builds,
   }
   await sleep(QUIET_START_MS)
+  if (settings.features === true) await clerksWork(featuresOf(place))
   const missing = await rage(scene, planned, {
     ms: settings.seconds * 1000,
     say,
@@ -143,6 +147,21 @@ export async function run(settings: Settings): Promise<Outcome> {
   if (outcome.verdict !== 'green' || settings.keep === true) return { ...outcome, kept: folder }
   rmSync(folder, { recursive: true })
   return outcome
+}
+
+/**
+ * Until they have handled something of each kind, so until their queues are there: a quorum queue
+ * whose only node is killed in the first second of its life has no leader ever after.
+ */
+async function clerksWork({ truth }: NonNullable<AnyPlace['features']>): Promise<void> {
+  const deadline = performance.now() + LONGEST_START_MS
+  for (;;) {
+    const { steps, done } = await truth()
+    if (done.length >= WORKING && steps.length >= WORKING) return
+    if (performance.now() > deadline)
+      throw new Error(`the clerks have not begun to work within ${LONGEST_START_MS} ms`)
+    await sleep(QUIET_START_MS / 4)
+  }
 }
 
 /** With the second workload: not those that only know the rows of the first one. */

@@ -241,8 +241,9 @@ export class Group implements AsyncDisposable {
     const lock = lockOfPartition(this.queue, index)
     const open = () => openPartition(this.#parts, model, this.queue, index)
     const failure = await this.#partitions.read(model, lock, open)
-    if (failure === undefined) this.#vacancies.took(lock)
-    return failure
+    if (failure !== undefined) return notRead(partitionQueueOf(this.queue, index), failure)
+    this.#vacancies.took(lock)
+    return undefined
   }
 
   /** Begins when nobody else reads the queue. */
@@ -268,4 +269,10 @@ export class Group implements AsyncDisposable {
       'consumers that keep no order read this queue; ordered reading begins when they have stopped',
     )
   }
+}
+
+/** One of many queues: whoever looks into the broker has to know which. */
+function notRead(queue: string, cause: Error): MersalError {
+  const code = isMersalError(cause) ? cause.code : 'MERSAL_UNAVAILABLE'
+  return new MersalError(code, `queue '${queue}' cannot be read: ${cause.message}`, { cause })
 }

@@ -32,8 +32,10 @@ function partitionArguments(
 }
 
 /**
- * Makes the partitions of a queue, or looks whether they are there. Throws
- * `MERSAL_INVALID_OPTIONS` if the queue has another number of them.
+ * Makes the partitions of a queue and the queues of their retries, or looks whether they are there.
+ * All at once: a quorum queue whose only node is killed right after it was made has no leader ever
+ * after, and a partition cannot be read without its retries. Throws `MERSAL_INVALID_OPTIONS` if the
+ * queue has another number of them.
  */
 export async function prepareLayout(ports: LayoutPorts, queue: string): Promise<void> {
   const { settings, topology } = ports
@@ -41,18 +43,26 @@ export async function prepareLayout(ports: LayoutPorts, queue: string): Promise<
   if (settings.topology === 'check') return checkLayout(ports, queue)
   const isNew = !(await topology.exists(members))
   if (!isNew) await declareMembers(ports, queue)
-  const args = partitionArguments(queue, settings)
+  const names = namesOfPartitions(queue, settings.partitions)
+  // Retries were made when first needed once.
+  const areNew = isNew || !(await topology.exists(names.at(-1) as string))
+  const options = { durable: true, arguments: partitionArguments(queue, settings) }
   await on(ports, `the partitions of queue '${queue}'`, async (channel) => {
-    for (let index = 0; index < settings.partitions; index++)
-      await channel.assertQueue(partitionQueueOf(queue, index), { durable: true, arguments: args })
+    for (const name of names) await channel.assertQueue(name, options)
   })
-  if (!isNew) return
-  if (settings.queueType === 'quorum') await systemClock.sleep(settings.newQueuePauseMs)
+  if (areNew && settings.queueType === 'quorum') await systemClock.sleep(settings.newQueuePauseMs)
   // Last, so that nobody who finds it relies on partitions that were just made.
-  await declareMembers(ports, queue)
+  if (isNew) await declareMembers(ports, queue)
 }
 
-/** The queue of those messages of a partition that are to be tried again. */
+/** Partitions, each before the queue of its retries. */
+const namesOfPartitions = (queue: string, partitions: number): readonly string[] =>
+  Array.from({ length: partitions }, (_, index) => [
+    partitionQueueOf(queue, index),
+    retryQueueOfPartition(queue, index),
+  ]).flat()
+
+/** Those messages of a partition that are to be tried again: if somebody has deleted their queue. */
 export async function declareRetryQueue(
   ports: LayoutPorts,
   queue: string,
@@ -98,11 +108,7 @@ function otherCount({ settings, describe }: LayoutPorts, queue: string, error: u
 
 async function checkLayout(ports: LayoutPorts, queue: string): Promise<void> {
   const { settings, topology } = ports
-  const names = Array.from({ length: settings.partitions }, (_, index) => [
-    partitionQueueOf(queue, index),
-    retryQueueOfPartition(queue, index),
-  ]).flat()
-  for (const name of [membersQueueOf(queue), ...names])
+  for (const name of [membersQueueOf(queue), ...namesOfPartitions(queue, settings.partitions)])
     await on(ports, `queue '${name}'`, (channel) => channel.checkQueue(name))
   if (await topology.exists(partitionQueueOf(queue, settings.partitions)))
     throw otherCount(ports, queue, new Error('there is one partition more'))
