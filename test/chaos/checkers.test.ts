@@ -249,6 +249,21 @@ test('the fault that comes next excuses no late recovery', () => {
   ).toEqual(['a: 19000 ms'])
 })
 
+test('a late recovery counts from when nothing is broken any more that was broken then', () => {
+  const both = (other: string, last: number): Event[] => [
+    fault(other, 'invoke'),
+    fault('a', 'invoke'),
+    fault('a', 'ok'),
+    ...seconds(14),
+    fault(other, 'ok'),
+    ...seconds(last),
+    confirm,
+  ]
+  expect(found('recovery', both('broker-restart', 10))).toEqual([])
+  expect(found('recovery', both('broker-restart', 16))).toHaveLength(2)
+  expect(found('recovery', both('hang', 10))).toEqual(['a: 26000 ms'])
+})
+
 const sent = { bytes: 3, digest: 'abc' }
 const letter = (more: object = {}): Event => ({
   op: 'letter',

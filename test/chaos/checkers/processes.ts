@@ -133,14 +133,28 @@ export interface Recovery {
   readonly faults: number
 }
 
-/** From each healed fault to the first confirmed publish after it, whatever came next. */
+/** While one of these lasts, nobody can publish. */
+const outages =
+  /^(?:database|broker)-|^(?:alarm|black-hole|read-only|(?:disk|data|wal|memory)-full)$/
+
+/** When nothing of what was broken at the end of this fault is broken any more. */
+const healedAt = ({ to }: FaultLine, faults: readonly FaultLine[]): number =>
+  Math.max(
+    to,
+    ...faults.flatMap((other) =>
+      outages.test(other.name) && other.from < to && other.to > to ? [other.to] : [],
+    ),
+  )
+
+/** From each healed fault to the first confirmed publish after it, whatever began later. */
 function recoveries({ faults, lines }: Evidence): { readonly name: string; readonly ms: number }[] {
   const confirms = lines.flatMap((line) =>
     line.op === 'publish' && line.phase === 'ok' ? [line.t] : [],
   )
-  return faults.flatMap(({ name, to, landed }) => {
-    const first = confirms.find((at) => at >= to)
-    return first === undefined || !landed ? [] : [{ name, ms: first - to }]
+  return faults.flatMap((fault) => {
+    const from = healedAt(fault, faults)
+    const first = confirms.find((at) => at >= from)
+    return first === undefined || !fault.landed ? [] : [{ name: fault.name, ms: first - from }]
   })
 }
 
