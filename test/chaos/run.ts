@@ -153,10 +153,10 @@ export async function run(settings: Settings): Promise<Outcome> {
  * Until they have handled something of each kind, so until their queues are there: a quorum queue
  * whose only node is killed in the first second of its life has no leader ever after.
  */
-async function clerksWork({ truth }: NonNullable<AnyPlace['features']>): Promise<void> {
+async function clerksWork(features: NonNullable<AnyPlace['features']>): Promise<void> {
   const deadline = performance.now() + LONGEST_START_MS
   for (;;) {
-    const { steps, done } = await truth()
+    const { steps, done } = await features.truth()
     if (done.length >= WORKING && steps.length >= WORKING) return
     if (performance.now() > deadline)
       throw new Error(`the clerks have not begun to work within ${LONGEST_START_MS} ms`)

@@ -16,13 +16,13 @@ export function paceOfClerks<Tx>(
 ): Pace {
   const count = (table: string): string => `(select count(*) from ${prefix}${table})`
   const sql = `select ${count('starts')} - ${count("saga_steps where step = 'start'")} + ${count('sent_steps')} - ${count('done_steps')} as n`
-  let behind = 0
+  const state = { behind: 0 }
 
   async function watch(): Promise<void> {
     while (!enough.aborted) {
       // While the database is away nothing is written either.
       await ask(sql).then(
-        ([row]) => (behind = Number(row?.['n'] ?? 0)),
+        ([row]) => (state.behind = Number(row?.['n'] ?? 0)),
         () => {},
       )
       await sleep(LOOK_MS)
@@ -32,7 +32,7 @@ export function paceOfClerks<Tx>(
 
   return {
     async room() {
-      while (behind > MOST_BEHIND && !enough.aborted) await sleep(LOOK_MS / 5)
+      while (state.behind > MOST_BEHIND && !enough.aborted) await sleep(LOOK_MS / 5)
       return !enough.aborted
     },
   }

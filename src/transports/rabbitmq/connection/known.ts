@@ -156,10 +156,11 @@ export interface BegunStep {
 export function createBegunHere(): BegunHere {
   const begun = new Map<string, { step: BegunStep; losses: number }>()
   return {
-    begin(step) {
-      const losses = begun.get(step.lineage)?.losses ?? 0
-      begun.delete(step.lineage)
-      begun.set(step.lineage, { step, losses })
+    begin({ lineage, attempt, alone }) {
+      const losses = begun.get(lineage)?.losses ?? 0
+      begun.delete(lineage)
+      // Nothing else of the message, whose bytes would stay with it.
+      begun.set(lineage, { step: { lineage, attempt, alone }, losses })
       const [oldest] = begun.keys()
       if (begun.size > MOST && oldest !== undefined) begun.delete(oldest)
     },

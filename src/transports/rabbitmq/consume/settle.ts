@@ -259,6 +259,8 @@ export class Settler {
     switch (ending.kind) {
       case 'moved':
         if (hold.known.decided !== undefined) hold.known.settled = true
+        // Never recorded again; an error may hold whatever its thrower had.
+        hold.known.decided = undefined
         return hold.answer('ack')
       case 'give-back':
         return hold.answer('requeue')
