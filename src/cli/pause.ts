@@ -127,7 +127,10 @@ async function tellIfUnknown(
   const found = (await queuesOf(config, [served], { asked, counted })).find(
     (one) => one.transport === transport,
   )
-  if (kind === 'queue' && found?.queues.some(({ queue }) => queue === name) === true) return
+  if (kind === 'queue' && found?.queues.some(({ queue }) => queue === name) === true)
+    return out.note(
+      `mersal: no command waits for ${destination} now; events come to this queue by their topics, which go on: mersal pause destination ${transport}/topic/NAME`,
+    )
   const more =
     kind === 'queue' && found !== undefined && found.problem === undefined
       ? `, and no queue '${name}' is known`

@@ -6,6 +6,9 @@ export const remedies = {
     'the server refuses the user or the password: correct them in the options of the pool, or in the variable that they come from',
   admission:
     'the server does not let this user in from here: correct the user, or add a line for it to pg_hba.conf',
+  address:
+    'the address cannot be read: what encodeURIComponent() changes in a user or a password must be written as it gives it',
+  nobody: 'the address names no user or no password: is the variable that it comes from set?',
   database: 'there is no such database: create it, or correct its name in the address',
   right: (who: string) =>
     `the ${who} lacks a right: grant it ('mersal doctor' names those on the tables)`,

@@ -227,7 +227,9 @@ describe.concurrent.each(kinds)('mersal pause on %s', { timeout: 240_000 }, (kin
     }
     expect(await mersal(['pause', 'destination', 'default/queue/orders'])).toMatchObject({
       code: 0,
-      stderr: '',
+      stderr: expect.stringContaining(
+        'events come to this queue by their topics, which go on: mersal pause destination default/topic/NAME',
+      ) as string,
     })
     await bench.send(message('b1', { queue: 'billing' }))
     expect(await mersal(['pause', 'destination', 'default/queue/billing'])).toMatchObject({

@@ -114,6 +114,10 @@ function remedyOf(error: unknown, state: string | undefined): string | undefined
   // Of a right, PostgreSQL says also that it belongs to the owner alone.
   if (state === '42501' && /must be owner of/.test(messageOf(error)))
     return "only the owner of the tables may change them: run 'mersal migrate' as that role, and give the apps `migrate: 'check'`"
+  const text = messageOf(error)
+  if (/client password must be a string|no PostgreSQL user name specified/.test(text))
+    return remedies.nobody
+  if ((error as { code?: unknown } | undefined)?.code === 'ERR_INVALID_URL') return remedies.address
   return REMEDIES.get(state ?? '')
 }
 

@@ -16,6 +16,8 @@ export interface State {
   readonly postponedSince?: number
   /** In order: when it is to be tried again, in milliseconds since the Unix epoch. */
   readonly dueAt?: number
+  /** In order: so long it was to wait then, in milliseconds. */
+  readonly delayMs?: number
   /** In order: the last of the attempts was begun, and nobody has written how it ended. */
   readonly begun?: boolean
   /** It was given up, and could not be stored as a dead letter. */
@@ -77,7 +79,7 @@ export class States {
 
 function parse(found: Pick<Msg, 'json'>): State | undefined {
   try {
-    const { delivered, attempts, postponedSince, dueAt, begun, aside } =
+    const { delivered, attempts, postponedSince, dueAt, delayMs, begun, aside } =
       found.json<Partial<State>>()
     if (!Number.isSafeInteger(delivered) || !Number.isSafeInteger(attempts)) return undefined
     return {
@@ -85,6 +87,7 @@ function parse(found: Pick<Msg, 'json'>): State | undefined {
       attempts: attempts as number,
       ...(typeof postponedSince === 'number' ? { postponedSince } : {}),
       ...(typeof dueAt === 'number' ? { dueAt } : {}),
+      ...(typeof delayMs === 'number' ? { delayMs } : {}),
       ...(begun === true ? { begun } : {}),
       ...(typeof aside?.reason === 'string' ? { aside } : {}),
     }

@@ -6,6 +6,7 @@ import { linkAbort } from '../../../lib/async/linked-abort.ts'
 import type { Slots } from '../../../lib/async/slots.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { dueHere } from '../../shared/order/due.ts'
 import { keyLanes } from '../../shared/order/key-lanes.ts'
 import type { NatsLink } from '../connection/client.ts'
 import type { Arrival } from '../consume/delivery.ts'
@@ -49,6 +50,7 @@ interface Turn extends Hold {
   isSuspect: boolean
   /** It was begun and did not end: it may end the process. */
   isCharged: boolean
+  /** By the monotonic clock. */
   dueAt: number
 }
 
@@ -94,9 +96,9 @@ class Partition {
     const { stopping } = this.#over
     if (turn.isSuspect) await this.#recall(turn)
     while (!stopping.aborted) {
-      const waitMs = turn.dueAt - systemClock.now()
+      const waitMs = turn.dueAt - systemClock.monotonic()
       if (waitMs > 0) await systemClock.sleep(waitMs, stopping)
-      if (stopping.aborted || turn.dueAt > systemClock.now()) continue
+      if (stopping.aborted || turn.dueAt > systemClock.monotonic()) continue
       const disposition = await this.#decide(turn)
       // What a process decides that has stood still is not recorded.
       if (disposition === undefined || !this.#ports.isMine()) return
@@ -111,7 +113,8 @@ class Partition {
       const state = await settler.states.recall(queue, turn.arrival)
       turn.state = state
       turn.attempt = (state?.attempts ?? 0) + 1
-      turn.dueAt = state?.dueAt ?? 0
+      const { dueAt = 0, delayMs = Number.POSITIVE_INFINITY } = state ?? {}
+      turn.dueAt = dueHere({ at: dueAt, delayMs }, systemClock)
       turn.isCharged = state?.begun === true
       return true
     })
@@ -185,9 +188,10 @@ class Partition {
   ): Promise<boolean> {
     const isWish = postponedSince !== undefined
     const attempts = isWish ? turn.attempt - 1 : turn.attempt
-    turn.dueAt = Math.ceil(systemClock.now() + delayMs)
+    turn.dueAt = systemClock.monotonic() + delayMs
+    const dueAt = Math.ceil(systemClock.now() + delayMs)
     const wish = isWish ? { postponedSince } : {}
-    if (!(await this.#note(turn, { attempts, dueAt: turn.dueAt, ...wish }))) return true
+    if (!(await this.#note(turn, { attempts, dueAt, delayMs, ...wish }))) return true
     turn.attempt = attempts + 1
     turn.isSuspect = false
     turn.isCharged = false

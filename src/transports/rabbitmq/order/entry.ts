@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import { type HeaderTable, headerTable, numberIn, ownHeaders } from '../publish/envelope.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import { dueHere } from '../../shared/order/due.ts'
 import type { Answer } from '../consume/settle.ts'
 import type { Reject } from '../../shared/receiving/held-messages.ts'
 import type { BegunHere } from '../connection/known.ts'
@@ -26,7 +28,7 @@ export interface Entry {
   readonly lineage: string
   /** Number of the delivery that it is for. */
   readonly attempt: number
-  /** Not before, in milliseconds since the Unix epoch. */
+  /** Not before, in milliseconds of the monotonic clock. */
   readonly dueAt: number
   readonly past: Past
   /** It is to be a dead letter, which could not be stored yet. */
@@ -77,7 +79,13 @@ export function entryOfCopy(copy: Arrived): Entry {
   const headers = headerTable(copy.message)
   return {
     ...entryOf(copy),
-    dueAt: numberIn(headers, ownHeaders.dueAt, 0, 0),
+    dueAt: dueHere(
+      {
+        at: numberIn(headers, ownHeaders.dueAt, 0, 0),
+        delayMs: numberIn(headers, ownHeaders.delay, 0, Number.POSITIVE_INFINITY),
+      },
+      systemClock,
+    ),
     past: headers[ownHeaders.begun] === marks.begun ? 'begun' : 'clean',
   }
 }

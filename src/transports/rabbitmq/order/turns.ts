@@ -82,10 +82,10 @@ export class Turns {
 
   /** What is left to be done, if anything. */
   async #step(entry: Entry): Promise<Entry | undefined> {
-    const waitMs = entry.dueAt - systemClock.now()
+    const waitMs = entry.dueAt - systemClock.monotonic()
     if (waitMs > 0) await systemClock.sleep(waitMs, this.#over)
     if (this.#over.aborted) return undefined
-    if (waitMs > 0 && entry.dueAt > systemClock.now()) return entry
+    if (waitMs > 0 && entry.dueAt > systemClock.monotonic()) return entry
     const known = entry.verdict ?? asideOf(entry.message) ?? bundleIn(entry)
     if (known !== undefined) return this.#reject(entry, known)
     // What became of it is written down before the next one that may end the process.
@@ -161,13 +161,13 @@ export class Turns {
   #retry(entry: Entry, { delayMs, error, postponedSince }: Retry): Promise<Entry | undefined> {
     const { attempt, message } = entry
     const wish = postponedSince !== undefined
-    const dueAt = Math.ceil(systemClock.now() + delayMs)
     const failure = { attempt, at: systemClock.now(), error }
     const past = headerTable(message)[ownHeaders.history]
     return this.#replace(
-      { ...entry, attempt: attempt + (wish ? 0 : 1), dueAt },
+      { ...entry, attempt: attempt + (wish ? 0 : 1) },
       {
-        [ownHeaders.dueAt]: String(dueAt),
+        [ownHeaders.dueAt]: String(Math.ceil(systemClock.now() + delayMs)),
+        [ownHeaders.delay]: String(Math.ceil(delayMs)),
         ...(wish
           ? { [ownHeaders.postponedSince]: String(Math.round(postponedSince)) }
           : { [ownHeaders.history]: historyWith(past, failure, HEADER_BYTES) }),

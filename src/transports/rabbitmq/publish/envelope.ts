@@ -33,6 +33,8 @@ export const ownHeaders = {
   begun: 'x-mersal-begun',
   /** Milliseconds since the Unix epoch: not before. */
   dueAt: 'x-mersal-due-at',
+  /** Milliseconds: no process waits for longer than this, whatever the clocks say. */
+  delay: 'x-mersal-delay',
   /** It may be in its partition already: it was on its way there when a process went. */
   again: 'x-mersal-again',
   /** Everything that was in the queue before it has come; no message. */
