@@ -349,7 +349,7 @@ describe('options of relays', () => {
     [
       'what is no object for one of them',
       { stores: { a: { store, relay: 5 } } },
-      'relays.stores.a.relay: expected an object with options, got number',
+      'relays.stores.a.relay: expected an object with options, got a value of type number',
     ],
     [
       'a batch above the window',
