@@ -38,14 +38,17 @@ function failuresOf({ testResults }: Report): string[] {
   })
 }
 
-function counts(file: string): { passed: number; failed: number; skipped: number } {
-  let report: Report
+/** Undefined: the runner has left none. */
+function reportIn(file: string): Report | undefined {
   try {
-    report = JSON.parse(readFileSync(file, 'utf8')) as Report
+    return JSON.parse(readFileSync(file, 'utf8')) as Report
   } catch {
-    return { passed: 0, failed: 0, skipped: 0 }
+    return undefined
   }
-  for (const failure of failuresOf(report)) process.stdout.write(`failed: ${failure}\n`)
+}
+
+function counts(report: Report | undefined): { passed: number; failed: number; skipped: number } {
+  if (report === undefined) return { passed: 0, failed: 0, skipped: 0 }
   const unloaded = report.testResults.filter(
     ({ status, assertionResults }) =>
       status === 'failed' && !assertionResults.some((result) => result.status === 'failed'),
@@ -58,7 +61,10 @@ function counts(file: string): { passed: number; failed: number; skipped: number
 }
 
 const [file = '', testsCode = '1', ...otherCodes] = process.argv.slice(2)
-const { passed, failed, skipped } = counts(file)
+const report = reportIn(file)
+const { passed, failed, skipped } = counts(report)
+for (const failure of report === undefined ? [] : failuresOf(report))
+  process.stdout.write(`failed: ${failure}\n`)
 const silentTests = testsCode !== '0' && failed === 0 ? 1 : 0
 const failures = failed + silentTests + otherCodes.filter((code) => code !== '0').length
 process.stdout.write(`${passed} passed, ${failures} failed, ${skipped} skipped\n`)

@@ -77,7 +77,7 @@ const asked: Readonly<Record<string, Ask>> = {
   OnceRequest: async (given) => await withStore().once({ key: 'a', ...given }, async () => 1),
   ContractOptions: (given) => event('example', undefined, given),
   SagaOptions: untyped((given) => saga('example', given), { state: { '~standard': anything } }),
-  SagaReactionOptions: (missing) =>
+  SagaReactionOptions: (given) =>
     withStore().saga(Process, (on) => {
       on.start(
         Happened,
@@ -88,7 +88,7 @@ const asked: Readonly<Record<string, Ask>> = {
         Example,
         () => 'a',
         () => {},
-        missing,
+        given,
       )
     }),
   EventOptions: async (given) =>

@@ -21,4 +21,4 @@ export function isAmbiguousUrl(url: string): boolean {
 
 /** Nothing of the URL. */
 export const ambiguousUrl: string =
-  "percent-encode the password: the user or the password is not percent-encoded; encode each of them with encodeURIComponent(), and any other '@' as %40"
+  "the user or the password is not percent-encoded; encode each of them with encodeURIComponent(), and any other '@' as %40"

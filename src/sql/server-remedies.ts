@@ -1,14 +1,17 @@
 import { tlsRemedy } from '../core/errors/tls-faults.ts'
 
-/** What an operator does about errors of a server. Its own words are the cause of the error. */
+/**
+ * What an operator does about errors of a server. Its own words are the cause of the error. No colon
+ * follows the word password: what stands behind one is hidden in logs.
+ */
 export const remedies = {
   login:
-    'the server refuses the user or the password: correct them in the options of the pool, or in the variable that they come from',
+    'the server refuses the user or the password. Correct them in the options of the pool, or in the variable that they come from',
   admission:
     'the server does not let this user in from here: correct the user, or add a line for it to pg_hba.conf',
-  address:
-    'the address cannot be read: what encodeURIComponent() changes in a user or a password must be written as it gives it',
-  nobody: 'the address names no user or no password: is the variable that it comes from set?',
+  address: 'the address cannot be read: look at its host, and at its port, which is below 65536',
+  nobody:
+    'the address names no user, or lacks its password. Is the variable that it comes from set?',
   database: 'there is no such database: create it, or correct its name in the address',
   right: (who: string) =>
     `the ${who} lacks a right: grant it ('mersal doctor' names those on the tables)`,

@@ -81,10 +81,7 @@ export async function writeResponse(found: Response, answer: NodeAnswer): Promis
       const { done, value } = await reader.read()
       if (done || gone) break
       if (!answer.write(value)) await drained(answer)
-      if (isClosing(answer)) {
-        void reader.cancel().catch(() => {})
-        break
-      }
+      if (isClosing(answer)) leave()
     }
   } finally {
     answer.off('close', leave)

@@ -1,8 +1,8 @@
 import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 
 /**
- * The first of these rows, until they have `CLAIM_BYTES` together: at most so many bytes, and one
- * row more.
+ * The first of these rows: until they have `CLAIM_BYTES` together, the row that reaches them
+ * included.
  */
 export function withinClaim<Row>(rows: readonly Row[], bytesOf: (row: Row) => number): Row[] {
   let bytes = 0

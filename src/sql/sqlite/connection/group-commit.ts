@@ -76,6 +76,8 @@ export class GroupCommit {
 
   /** What waits begins now. */
   hurry(lock: FileLock): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     if (!this.#running && this.#jobs.length > 0) void outsideUnits(() => this.#runAll(lock))
   }
 
@@ -89,8 +91,6 @@ export class GroupCommit {
 
   async #runAll(lock: FileLock): Promise<void> {
     this.#running = true
-    clearTimeout(this.#timer)
-    this.#timer = undefined
     while (this.#jobs.length > 0) {
       try {
         await lock.run(() => this.#runGroup(), { patienceMs: this.#patienceMs })

@@ -17,8 +17,6 @@ export interface CopiesPorts {
   readonly timeoutMs: number
   /** Name of the retry queue of the partition. */
   readonly retryQueue: string
-  /** Makes it. */
-  readonly declare: () => Promise<void>
   readonly mover: Mover
   readonly publisher: Publisher
   readonly begunHere: BegunHere
@@ -50,16 +48,18 @@ export class Copies {
   #found: Arrived[] | undefined
   /** Of messages whose copies were adopted; an original may come after its copy. */
   readonly #twins = new Set<string>()
-  #consuming: Promise<void> | undefined
 
   constructor(ports: CopiesPorts) {
     this.#ports = ports
   }
 
-  /** What former owners have left. Rejects if the channel is lost meanwhile. */
+  /**
+   * Begins to read the retry queue; resolves to what former owners have left. Rejects if the channel
+   * is lost meanwhile. Before anything is replaced.
+   */
   async adopt(): Promise<readonly Entry[]> {
     this.#found = []
-    await (this.#consuming ??= this.#consume())
+    await this.#consume()
     const found = this.#found
     this.#found = undefined
     return this.#latest(found)
@@ -82,7 +82,6 @@ export class Copies {
       target: this.#ports.retryQueue,
       headers: { ...headers, [ownHeaders.copy]: token },
       dead: false,
-      prepare: () => this.#ready(),
     }
     const ending = await this.#ports.mover.move(hold, {
       next: () => step,
@@ -94,15 +93,6 @@ export class Copies {
     // Somebody may have taken it out of the queue.
     const came = await this.#comes(copy.promise)
     return came ? { kind: 'replaced', copy: await copy.promise } : { kind: 'kept' }
-  }
-
-  async #ready(): Promise<void> {
-    try {
-      await (this.#consuming ??= this.#ports.declare().then(() => this.#consume()))
-    } catch (error) {
-      this.#consuming = undefined
-      throw error
-    }
   }
 
   /** Resolves when everything that was in the queue has come. */

@@ -147,7 +147,8 @@ export class Group implements AsyncDisposable {
   }
 
   #report(error: unknown): void {
-    const { message } = toError(error)
+    // Of many queues in the same trouble one is named.
+    const { message } = toError((error as { cause?: unknown } | undefined)?.cause ?? error)
     const { logger } = this.#ports.settings
     const level = isMersalError(error, 'MERSAL_INVALID_OPTIONS') ? 'error' : 'warn'
     const fields = { queue: this.queue, ...errorFields(error) }

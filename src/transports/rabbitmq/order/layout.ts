@@ -43,26 +43,36 @@ export async function prepareLayout(ports: LayoutPorts, queue: string): Promise<
   if (settings.topology === 'check') return checkLayout(ports, queue)
   const isNew = !(await topology.exists(members))
   if (!isNew) await declareMembers(ports, queue)
-  const names = namesOfPartitions(queue, settings.partitions)
-  // Retries were made when first needed once.
-  const areNew = isNew || !(await topology.exists(names.at(-1) as string))
+  const { partitions, retries } = namesIn(queue, settings)
   const options = { durable: true, arguments: partitionArguments(queue, settings) }
   await on(ports, `the partitions of queue '${queue}'`, async (channel) => {
-    for (const name of names) await channel.assertQueue(name, options)
+    // What is missing of an older layout is made under the lock of its partition: another process
+    // that finds it there would not wait, and could lose what it puts into it.
+    for (const name of isNew ? [...partitions, ...retries] : partitions)
+      await channel.assertQueue(name, options)
   })
-  if (areNew && settings.queueType === 'quorum') await systemClock.sleep(settings.newQueuePauseMs)
-  // Last, so that nobody who finds it relies on partitions that were just made.
-  if (isNew) await declareMembers(ports, queue)
+  if (!isNew) return
+  if (settings.queueType === 'quorum') await systemClock.sleep(settings.newQueuePauseMs)
+  // Last, so that nobody who finds it relies on queues that were just made.
+  await declareMembers(ports, queue)
 }
 
-/** Partitions, each before the queue of its retries. */
-const namesOfPartitions = (queue: string, partitions: number): readonly string[] =>
-  Array.from({ length: partitions }, (_, index) => [
-    partitionQueueOf(queue, index),
-    retryQueueOfPartition(queue, index),
-  ]).flat()
+/** Names of the partitions of a queue, and of the queues of their retries. */
+function namesIn(
+  queue: string,
+  { partitions }: Pick<RabbitSettings, 'partitions'>,
+): Readonly<Record<'partitions' | 'retries', readonly string[]>> {
+  const indexes = Array.from({ length: partitions }, (_, index) => index)
+  return {
+    partitions: indexes.map((index) => partitionQueueOf(queue, index)),
+    retries: indexes.map((index) => retryQueueOfPartition(queue, index)),
+  }
+}
 
-/** Those messages of a partition that are to be tried again: if somebody has deleted their queue. */
+/**
+ * The queue of the retries of a partition, if an older version has not made it or somebody has
+ * deleted it. Called under the lock of the partition.
+ */
 export async function declareRetryQueue(
   ports: LayoutPorts,
   queue: string,
@@ -108,7 +118,8 @@ function otherCount({ settings, describe }: LayoutPorts, queue: string, error: u
 
 async function checkLayout(ports: LayoutPorts, queue: string): Promise<void> {
   const { settings, topology } = ports
-  for (const name of [membersQueueOf(queue), ...namesOfPartitions(queue, settings.partitions)])
+  const { partitions, retries } = namesIn(queue, settings)
+  for (const name of [membersQueueOf(queue), ...partitions, ...retries])
     await on(ports, `queue '${name}'`, (channel) => channel.checkQueue(name))
   if (await topology.exists(partitionQueueOf(queue, settings.partitions)))
     throw otherCount(ports, queue, new Error('there is one partition more'))

@@ -42,11 +42,9 @@ export function openPartition(
     const { channel } = reading
     const repeats = createRepeats()
     const place = { queue, partitionQueue, retryQueue, repeats }
-    const { copies, turns } = turnsOf(ports, reading, place, () =>
-      declareRetryQueue(ports, queue, index),
-    )
-    if (await ports.topology.exists(retryQueue))
-      for (const entry of await copies.adopt()) turns.add(entry)
+    const { copies, turns } = turnsOf(ports, reading, place)
+    await declareRetryQueue(ports, queue, index)
+    for (const entry of await copies.adopt()) turns.add(entry)
     await channel.consume(partitionQueue, AHEAD, (arrived) => {
       const { message, answer } = arrived
       if (copies.isTwin(message) || repeats.meet(message)) answer('ack')
@@ -66,14 +64,12 @@ function turnsOf(
   ports: PartitionPorts,
   { channel, stopping, running }: Reading,
   { queue, partitionQueue, retryQueue, repeats }: Place,
-  declare: () => Promise<void>,
 ): { readonly copies: Copies; readonly turns: Turns } {
   const { settler, settings, slots, alone, onDelivery, mover, publisher, forced } = ports
   const copies: Copies = new Copies({
     channel,
     timeoutMs: settings.connectTimeoutMs,
     retryQueue,
-    declare,
     mover,
     publisher,
     begunHere: settler.begunHere,

@@ -120,9 +120,7 @@ export class Turns {
     if (this.#over.aborted) return undefined
     const marked = entry.past === 'suspect' || entry.past === 'charged'
     // Also if its copy is written and does not come any more.
-    const { lineage, attempt } = entry
-    const alone = entry.past === 'charged'
-    if (marked) this.#ports.settler.begunHere.begin({ lineage, attempt, alone })
+    if (marked) this.#ports.settler.begunHere.begin({ ...entry, alone: entry.past === 'charged' })
     const begun = marked ? await this.#replace(entry, { [ownHeaders.begun]: marks.begun }) : entry
     if (begun === undefined) return undefined
     return { entry: begun, disposition: begun.verdict ?? (await this.#ask(begun)) }

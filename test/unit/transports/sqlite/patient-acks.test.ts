@@ -1,63 +1,66 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { Connection } from '../../../../src/sql/sqlite/connection/connection.ts'
 import { connectionSettings } from '../../../../src/sql/sqlite/options.ts'
 import { queueTables } from '../../../../src/transports/sqlite/statements.ts'
+import { temporaryFolder } from '../../../contract/sqlite-harness.ts'
 
-let folder = ''
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'mersal-patient-'))
-})
-afterEach(() => rmSync(folder, { recursive: true }))
-
-const path = (name: string): string => join(folder, name)
-
-function connection(): Connection {
-  return new Connection(
-    'test',
-    connectionSettings('test', { path: path('queue.db') }, []),
-    queueTables,
-  )
+interface Scene extends AsyncDisposable {
+  readonly file: Connection
+  readonly order: readonly string[]
+  readonly write: (name: string, patient: boolean) => Promise<number>
 }
 
-/** The order in which jobs ran and were committed. */
-function jobs(to: Connection) {
+async function scene(busyTimeoutMs = 5000): Promise<Scene> {
+  const folder = temporaryFolder()
+  const settings = connectionSettings('test', { path: folder.file('queue.db'), busyTimeoutMs }, [])
+  const file = new Connection('test', settings, queueTables)
+  await file.open()
   const order: string[] = []
-  const write = (name: string, patient: boolean): Promise<number> =>
-    to.write(() => order.push(name), { patient, committed: () => order.push(`${name} committed`) })
-  return { order, write }
+  return {
+    file,
+    order,
+    write: (name, patient) =>
+      file.write(() => order.push(name), {
+        patient,
+        committed: () => order.push(`${name} committed`),
+      }),
+    async [Symbol.asyncDispose]() {
+      await file.close()
+      folder[Symbol.dispose]()
+    },
+  }
 }
 
 test('a patient job shares the commit of the next one that is not', async () => {
-  const file = connection()
-  await file.open()
-  const { order, write } = jobs(file)
-  const patient = write('ack', true)
+  await using to = await scene()
+  const patient = to.write('ack', true)
   await new Promise(setImmediate)
-  expect(order).toEqual([])
-  await Promise.all([patient, write('message', false)])
-  expect(order).toEqual(['ack', 'message', 'ack committed', 'message committed'])
-  await file.close()
+  expect(to.order).toEqual([])
+  await Promise.all([patient, to.write('message', false)])
+  expect(to.order).toEqual(['ack', 'message', 'ack committed', 'message committed'])
 })
 
 test('a patient job that nobody joins is committed soon', async () => {
-  const file = connection()
-  await file.open()
-  const { order, write } = jobs(file)
-  await write('ack', true)
-  expect(order).toEqual(['ack', 'ack committed'])
-  await file.close()
+  await using to = await scene()
+  await to.write('ack', true)
+  expect(to.order).toEqual(['ack', 'ack committed'])
 })
 
 test('a connection that closes commits what was patient', async () => {
-  const file = connection()
-  await file.open()
-  const { order, write } = jobs(file)
-  const patient = write('ack', true)
+  await using to = await scene()
+  const patient = to.write('ack', true)
   await new Promise(setImmediate)
-  await file.close()
-  expect(order).toEqual(['ack', 'ack committed'])
+  await to.file.close()
+  expect(to.order).toEqual(['ack', 'ack committed'])
   await patient
+})
+
+test('a patient job is committed after one that was given up, since its unit still went on', async () => {
+  await using to = await scene(0)
+  await to.file.unit(async () => {
+    await expect(to.write('inside', true)).rejects.toMatchObject({ code: 'MERSAL_STORE_BUSY' })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  })
+  await to.write('ack', true)
+  expect(to.order).toEqual(['ack', 'ack committed'])
 })
