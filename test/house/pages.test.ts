@@ -40,3 +40,15 @@ test('a page that promises says what it does not promise', () => {
   expect(promising.length).toBeGreaterThan(5)
   expect(promising.filter((page) => !/\bnot promised\b/i.test(read(page)))).toEqual([])
 })
+
+test('no line of a page begins with a tag: the site would read it as HTML, in code too', () => {
+  const tagged = globSync('docs/**/*.md', { cwd: root, exclude: ['docs/site/**'] }).flatMap(
+    (page) =>
+      read(page)
+        .replaceAll(/^( *)```[\s\S]*?^\1```/gm, '')
+        .split('\n')
+        .filter((line) => /^\s*<\/?[a-z]/i.test(line))
+        .map((line) => `${page}: ${line}`),
+  )
+  expect(tagged).toEqual([])
+})

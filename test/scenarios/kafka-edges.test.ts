@@ -6,7 +6,7 @@ import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Delivery, Disposition, PublishOutcome } from '../../src/core/transport.ts'
 import { kafka, type KafkaOptions, type KafkaTransport } from '../../src/kafka.ts'
 import { withHiddenTopics } from '../kafka/hidden-topics.ts'
-import { plainClient } from '../kafka/plain-client.ts'
+import { type PlainClient, plainClient } from '../kafka/plain-client.ts'
 import { kafkaIsHere, openPrivateKafka, type PrivateKafka } from '../kafka/server.ts'
 
 const here = kafkaIsHere()
@@ -40,6 +40,13 @@ async function published(
   one: OutgoingMessage,
 ): Promise<PublishOutcome> {
   return (await sender.publish([one])[0]) as PublishOutcome
+}
+
+/** Another one when a topic was made again. Undefined: there is none. */
+async function topicId({ admin }: PlainClient, topic: string): Promise<string | undefined> {
+  if (!(await admin.listTopics()).includes(topic)) return undefined
+  const { topics } = await admin.metadata({ topics: [topic], forceUpdate: true })
+  return topics.get(topic)?.id
 }
 
 async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
@@ -158,7 +165,11 @@ describe.skipIf(!here)('what a foreign program does to Kafka', () => {
       const box = transport.deadLettersOf('q')
       await until(async () => (await box.list()).length === 3)
       await using plain = await plainClient(server.server)
-      await plain.admin.deleteTopics({ topics: [`${options.prefix}.queue.q`] })
+      const topic = `${options.prefix}.queue.q`
+      const old = await topicId(plain, topic)
+      await plain.admin.deleteTopics({ topics: [topic] })
+      // Until then a broker goes on to confirm, and forgets what it confirmed.
+      await until(async () => ![undefined, old].includes(await topicId(plain, topic)))
       for (const one of after)
         await until(async () => (await published(transport, one)).kind === 'confirmed')
       await until(() => handled.length >= 6)

@@ -170,9 +170,10 @@ export function redisClient(settings: RedisSettings, describe: Describe): Broker
         const client = await givenClient(source.connect, connectTimeoutMs)
         return bounded(client, connectTimeoutMs, 'Redis', serverOf(client, settings))
       }
-      const until = systemClock.monotonic() + connectTimeoutMs
+      const began = systemClock.monotonic()
       const address = await masterOf(source.address, settings)
-      const ms = Math.max(1, Math.ceil(until - systemClock.monotonic()))
+      const spent = address === source.address ? 0 : systemClock.monotonic() - began
+      const ms = Math.max(1, Math.ceil(connectTimeoutMs - spent))
       const client = opened(address, settings)
       const secure = address.secure || source.tls !== undefined
       try {
