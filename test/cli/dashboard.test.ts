@@ -60,6 +60,18 @@ describe.each(await kindsHere())('mersal dashboard on %s', { timeout: 240_000 },
   })
 })
 
+test('mersal dashboard says which store cannot be reached, and serves', async () => {
+  await using bench = await openBench('sqlite', { migrated: false })
+  bench.project.write(
+    'store.db',
+    'this is a text, and longer than the header of a database: '.repeat(9),
+  )
+  const running = bench.project.start(['dashboard', '--port', '0'])
+  await running.says(/the store 'default' cannot be asked now: \S/)
+  expect((await (await linkOf(running)).ask('overview')).status).toBe(200)
+  expect((await running.signal('SIGTERM')).code).toBe(0)
+})
+
 test('mersal dashboard takes a token of the environment, and does not print it', async () => {
   await using bench = await openBench('sqlite')
   const env = { MERSAL_DASHBOARD_TOKEN: 'canary-s3cret-of-the-dashboard' }

@@ -65,9 +65,14 @@ describe('the workflow of a release', () => {
       expect(at(check), check).toBeGreaterThanOrEqual(0)
     expect(at('npm pack')).toBeGreaterThan(Math.max(at('npm run test:fast'), at('npm run check')))
     expect(at('npm pkg set repository')).toBe(at('npm pack') - 1)
+    expect(steps).toContain('npm pack --ignore-scripts')
     const last = runs(publish).at(-1)
     expect(last).toBe('npm publish --provenance --access public ./mersal-*.tgz')
     expect(runs(publish).join('\n')).not.toMatch(/npm (?:ci|run)|checkout/)
+  })
+
+  test('whoever packs by hand packs a build', () => {
+    expect(manifest.scripts['prepack']).toBe('npm run build')
   })
 
   test('knows no secret, and runs only scripts that exist', () => {

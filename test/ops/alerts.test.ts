@@ -65,6 +65,15 @@ const troubles: Readonly<Record<string, (series: readonly Series[]) => readonly 
   MersalBehind: changed('mersal_outbox_behind_seconds', '300x60'),
   MersalNobodyTells: (series) =>
     series.filter((one) => !one.series.startsWith('mersal_outbox_pending')),
+  MersalDown: (series) => [
+    ...series,
+    { series: 'up{job="shop",instance="a:9464"}', values: '1x5 0x55' },
+    { series: 'mersal_app_live{job="shop",instance="a:9464"}', values: '1x5 _x55' },
+  ],
+  MersalRelayGone: (series) => [
+    ...series,
+    { series: 'mersal_relay_running{relay="r"}', values: '1x5 _x55' },
+  ],
   MersalAppNotReady: changed('mersal_app_ready', '0x60'),
   MersalRefused: changed('mersal_outbox_refused', '2x60'),
   MersalDeadOutgoing: changed('mersal_outbox_dead', '1x60'),
@@ -135,7 +144,16 @@ describe.skipIf(!promtool())('each alert', () => {
     try {
       writeFileSync(join(folder, 'rules.yml'), rules)
       const tests = [
-        group(real, []),
+        group(
+          [
+            ...real,
+            // Another program that is down, and an app and a relay that are well.
+            { series: 'up{job="other",instance="b:1"}', values: '0x60' },
+            { series: 'up{job="relay",instance="c:1"}', values: '1x60' },
+            { series: 'mersal_relay_running{job="relay",instance="c:1"}', values: '1x60' },
+          ],
+          [],
+        ),
         ...alerts.map(({ name }) => group(troubles[name]!(real), [name])),
       ]
       writeFileSync(
@@ -170,7 +188,7 @@ describe.skipIf(!promtool())('each alert', () => {
 test('alerts and the Grafana dashboard ask only for metrics that there are', () => {
   const app = new Mersal({ name: 'shop', store: memoryStore(), transport: memoryTransport() })
   using metrics = createAppMetrics(app as unknown as Mersal<unknown>)
-  const known = new Set(metrics.catalogue.map(({ name }) => name))
+  const known = new Set(metrics.catalogue.map(({ name }) => name)).add('mersal_relay_running')
   const asked = namesIn(board + alerts.map(({ expr }) => expr).join('\n'))
   expect(asked.length).toBeGreaterThan(15)
   expect(asked.filter((name) => !known.has(name))).toEqual([])

@@ -2,7 +2,9 @@ import { relayLogger } from '../relay/relay-logger.ts'
 import { createServer, type Server } from 'node:http'
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.ts'
 import { limits } from '../../dashboard/options.ts'
-import { sourceOfStore } from '../../dashboard/sources.ts'
+import { type Source, sourceOfStore } from '../../dashboard/sources.ts'
+import { toError } from '../../lib/async/abort.ts'
+import { describeError } from '../../operate/describe-error.ts'
 import { chosenStores, noMore, type Served } from '../config/access.ts'
 import { exitCodes } from '../exit.ts'
 import { type Listening, listenAt } from '../listen.ts'
@@ -47,10 +49,11 @@ async function run(context: Context): Promise<number> {
   const allow = allowOf(context)
   const stop = stopSignal()
   const loaded = await load()
+  const sources = chosenStores(loaded, args).map((served: Served) =>
+    sourceOfStore(served, loaded.config.queues ?? []),
+  )
   using ui = createDashboard({
-    sources: chosenStores(loaded, args).map((served: Served) =>
-      sourceOfStore(served, loaded.config.queues ?? []),
-    ),
+    sources,
     lock,
     allow,
     base: [],
@@ -68,8 +71,18 @@ async function run(context: Context): Promise<number> {
   if (lock.kind === 'open') out.note('whoever uses this machine may see it: --no-token')
   if (allow.size === 0)
     out.note('nothing can be changed; --allow retry,discard,pause says otherwise')
+  for (const source of sources) void tellIfAway(source, context)
   await stop
   return exitCodes.ok
+}
+
+/** Never rejects. It goes on serving: the page tells when the store is back. */
+async function tellIfAway({ name, ready }: Source, { out }: Context): Promise<void> {
+  try {
+    await ready()
+  } catch (thrown) {
+    out.note(`mersal: the store '${name}' cannot be asked now: ${describeError(toError(thrown))}`)
+  }
 }
 
 function serve({ args }: Context, ui: Dashboard, host: string): Promise<Listening> {

@@ -1,7 +1,6 @@
 import { dirname } from 'node:path'
 import type { Finding, OutboxOverview } from '../../core/operations.ts'
 import type { Transport } from '../../core/transport.ts'
-import { toError } from '../../lib/async/abort.ts'
 import {
   chosenStores,
   labelOf,
@@ -12,7 +11,7 @@ import {
 } from '../config/access.ts'
 import { examineOutbox, examineQueues } from './doctor-messages.ts'
 import { examinePackages } from './doctor-packages.ts'
-import { describeError } from '../../operate/describe-error.ts'
+import { attempt, oneFaultEach } from './one-fault.ts'
 import { brokerVariables } from '../adapters.ts'
 import { exitCodes } from '../exit.ts'
 import { jsonOption } from '../help.ts'
@@ -51,14 +50,15 @@ async function run({ args, out, cwd, load }: Context): Promise<number> {
   const base = loaded.source === 'the environment' ? cwd : dirname(loaded.source)
   const asked = (args.text('queue') ?? '').split(',').filter(Boolean)
   const chosen = chosenStores(loaded, args)
-  const findings = [...examinePackages(loaded, base), ...(await tables(loaded, chosen))]
+  const all = [...examinePackages(loaded, base), ...(await tables(loaded, chosen))]
   const waiting: Waiting = new Map()
-  for (const one of chosen) findings.push(...(await examineStore(loaded, one, waiting)))
+  for (const one of chosen) all.push(...(await examineStore(loaded, one, waiting)))
   for (const [transport, { name, places }] of waiting)
-    findings.push(...(await broker(name, transport, { asked, waiting: places })))
+    all.push(...(await broker(name, transport, { asked, waiting: places })))
   // A broker that does not answer has been told of above.
   const queues = await queuesOf(loaded.config, chosen, { asked })
-  findings.push(...examineQueues(queues.filter(({ problem }) => problem === undefined)))
+  all.push(...examineQueues(queues.filter(({ problem }) => problem === undefined)))
+  const findings = oneFaultEach(all, loaded.config.stores !== undefined)
   show(findings, out, args.flag('json'))
   return findings.some(({ level }) => level === 'fault') ? exitCodes.checkSaysNo : exitCodes.ok
 }
@@ -105,25 +105,6 @@ function missingTransports({ transports }: Served, places: readonly Place[]): re
   if (transports.size > 0) return findings
   const text = 'the configuration has none'
   return [{ level: 'warning', subject: 'broker', text, remedy }, ...findings]
-}
-
-/** What an examination answers; one that throws is a fault itself. */
-async function attempt(
-  subject: string,
-  examine: () => Promise<readonly Finding[]>,
-): Promise<readonly Finding[]> {
-  try {
-    return await examine()
-  } catch (thrown) {
-    return [
-      {
-        level: 'fault',
-        subject,
-        text: describeError(toError(thrown)),
-        remedy: 'check address, user, password and network; nothing else could be examined there',
-      },
-    ]
-  }
 }
 
 async function tables(loaded: Loaded, chosen: readonly Served[]): Promise<readonly Finding[]> {
