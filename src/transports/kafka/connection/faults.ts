@@ -17,6 +17,7 @@ export const codes = {
   topicAuthorization: 29,
   groupAuthorization: 30,
   clusterAuthorization: 31,
+  invalidTimestamp: 32,
   unsupportedVersion: 35,
   topicExists: 36,
   invalidPartitions: 37,

@@ -3,21 +3,12 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import type { PublishOutcome } from '../../../core/transport.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
-import { confirmed, refused, refusedForGood, unavailable, unknown } from '../../shared/outcomes.ts'
+import { confirmed, unavailable, unknown } from '../../shared/outcomes.ts'
 import type { Describe } from '../../shared/describe.ts'
 import type { TakeBack } from '../../shared/stop.ts'
 import type { KafkaLink } from '../connection/cluster.ts'
-import {
-  awayCodes,
-  codes,
-  codesIn,
-  coordinatorCodes,
-  detailOf,
-  fencedCodes,
-  movedCodes,
-  recordCodes,
-} from '../connection/faults.ts'
 import type { Place } from '../connection/records.ts'
+import { type Answer, type Condemned, failureOf, type Final, type Passing } from './failure.ts'
 import { wireBytes, type WireHeaders } from './wire.ts'
 
 /** One record for one partition. Without a body it removes what had its key before. */
@@ -26,9 +17,6 @@ export interface Parcel extends Place {
   readonly headers: WireHeaders
   readonly body: Uint8Array | null
 }
-
-/** `gone`: the topic does not exist. */
-export type Answer = PublishOutcome | { readonly kind: 'gone' }
 
 interface Waiting {
   readonly parcel: Parcel
@@ -44,19 +32,12 @@ const MOST_MESSAGES = 2000
 const LAST_SEQUENCE = 2 ** 31 - 1 - MOST_MESSAGES
 const ALL = -1
 const pause = { firstMs: 50, longestMs: 1000 }
+/** In place of the time of a record: the broker compares it with nothing. */
+const NO_TIME = -1n
+const TIMELESS_MS = 60_000
 
-/** What one try has come to. `moved` and `fenced`: certainly not stored by this try. */
-type Try =
-  | { readonly kind: 'stored' }
-  | Condemned
-  | { readonly kind: 'moved' | 'fenced' | 'away' | 'unknown'; readonly error: Error }
-  | { readonly kind: 'answer'; readonly answer: Answer }
-
-/** The broker has refused a batch for good, for one of its messages or for its size. */
-interface Condemned {
-  readonly kind: 'condemned'
-  readonly why: 'too-large' | Extract<PublishOutcome, { kind: 'refused' }>
-}
+/** What one try has come to. */
+type Try = { readonly kind: 'stored' } | Condemned | Passing | Final
 
 interface Producer {
   readonly id: bigint
@@ -71,6 +52,8 @@ export interface LanePorts {
   readonly confirmTimeoutMs: number
   /** The answer to a message above the limit of the broker. */
   readonly tooLarge: (topic: string, bytes: number) => Promise<PublishOutcome>
+  /** The broker does not take the time that this machine has. */
+  readonly clockIsOff: (topic: string) => void
 }
 
 /**
@@ -83,6 +66,8 @@ export class Lane {
   readonly #waiting = new Set<Waiting>()
   #running = false
   #producer: Producer | undefined
+  /** Until then records carry no time, since the broker has refused it. Monotonic. */
+  #timelessUntil = 0
 
   constructor(ports: LanePorts, place: Place) {
     this.#ports = ports
@@ -221,6 +206,7 @@ export class Lane {
       if (!topics.has(topic)) return { kind: 'answer', answer: { kind: 'gone' } }
       const connection = await cluster.to(await cluster.leader(topic, partition), 'publish')
       const producer = await this.#identity(cluster)
+      const timeless = systemClock.monotonic() < this.#timelessUntil
       written = true
       await produceV11.api.async(
         connection,
@@ -232,6 +218,7 @@ export class Lane {
           ...(parcel.key === undefined ? {} : { key: parcel.key }),
           value: parcel.body as Buffer,
           headers: parcel.headers,
+          ...(timeless ? { timestamp: NO_TIME } : {}),
         })),
         {
           producerId: producer.id,
@@ -254,36 +241,31 @@ export class Lane {
   }
 
   #failed(error: Error, written: boolean, messages: number): Try {
-    const { describe, link } = this.#ports
+    const { describe, link, clockIsOff } = this.#ports
     const { topic } = this.#place
-    const found = codesIn(error)
-    const has = (code: number): boolean => found.includes(code)
-    const isStarting = !written && found.some((code) => coordinatorCodes.has(code))
-    if (isStarting || found.some((code) => movedCodes.has(code))) {
-      link.live?.connection.forget(topic)
-      return { kind: 'moved', error }
+    const timeless = systemClock.monotonic() < this.#timelessUntil
+    const failure = failureOf(error, { written, timeless, topic, describe })
+    switch (failure.kind) {
+      case 'elsewhere':
+        link.live?.connection.forget(topic)
+        return { kind: 'moved', error }
+      case 'duplicate':
+        if (this.#producer !== undefined) this.#producer.next += messages
+        return { kind: 'stored' }
+      case 'untimely':
+        this.#timelessUntil = systemClock.monotonic() + TIMELESS_MS
+        clockIsOff(topic)
+        return { kind: 'moved', error }
+      case 'answer':
+      case 'away':
+      case 'condemned':
+      case 'fenced':
+      case 'moved':
+      case 'unknown':
+        return failure
+      default:
+        return failure satisfies never
     }
-    if (!written)
-      return has(codes.topicAuthorization) || has(codes.clusterAuthorization)
-        ? { kind: 'answer', answer: refused(`'${topic}': ${detailOf(error, describe)}`) }
-        : { kind: 'away', error }
-    if (has(codes.duplicateSequence)) {
-      if (this.#producer !== undefined) this.#producer.next += messages
-      return { kind: 'stored' }
-    }
-    if (has(codes.messageTooLarge) || has(codes.batchTooLarge))
-      return { kind: 'condemned', why: 'too-large' }
-    if (found.some((code) => fencedCodes.has(code))) return { kind: 'fenced', error }
-    if (found.some((code) => awayCodes.has(code))) return { kind: 'moved', error }
-    // Not stored, for a reason that lasts: a rule of the broker, or a right that is missing.
-    const text = `'${topic}': Kafka answers: ${detailOf(error, describe)}`
-    if (found.some((code) => recordCodes.has(code)))
-      return { kind: 'condemned', why: refusedForGood(text) }
-    if (has(codes.corruptMessage) || has(codes.policyViolation))
-      return { kind: 'condemned', why: refused(text) }
-    if (has(codes.topicAuthorization) || has(codes.clusterAuthorization))
-      return { kind: 'answer', answer: refused(text) }
-    return { kind: 'unknown', error }
   }
 }
 

@@ -1,11 +1,14 @@
 import { describeConfigsV4, murmur2 } from '@platformatic/kafka'
 import type { PublishOutcome } from '../../../core/transport.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import { seldom } from '../../../lib/async/seldom.ts'
 import { tooLarge } from '../../shared/outcomes.ts'
 import type { Describe } from '../../shared/describe.ts'
 import type { KafkaLink } from '../connection/cluster.ts'
 import { ledPartitions, type TopicInfo } from '../connection/topic-info.ts'
 import type { KafkaSettings } from '../options.ts'
-import { type Answer, Lane, type LanePorts, type Parcel } from './lane.ts'
+import type { Answer } from './failure.ts'
+import { Lane, type LanePorts, type Parcel } from './lane.ts'
 
 const TOPIC = 2 as const
 /** Messages without a key that go to one partition before the next one has its turn. */
@@ -25,8 +28,14 @@ export class Producer {
   constructor(link: KafkaLink, settings: KafkaSettings, describe: Describe) {
     const tooLargeFor = (topic: string, bytes: number): Promise<PublishOutcome> =>
       this.#tooLarge(link, topic, bytes)
-    const { confirmTimeoutMs } = settings
-    this.#ports = { link, describe, confirmTimeoutMs, tooLarge: tooLargeFor }
+    const { confirmTimeoutMs, logger } = settings
+    const isNews = seldom(systemClock, 60_000)
+    const clockIsOff = (topic: string): void =>
+      logger[isNews('clock') ? 'warn' : 'debug'](
+        { topic },
+        'the broker refuses the time of this clock: records go without one; set the clock',
+      )
+    this.#ports = { link, describe, confirmTimeoutMs, tooLarge: tooLargeFor, clockIsOff }
   }
 
   lane(topic: string, partition: number): Lane {
