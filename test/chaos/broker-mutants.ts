@@ -43,9 +43,9 @@ export const brokerMutants: readonly Mutant[] = [
     says: 'Kafka: a publish without an answer counts as stored',
     changes: [
       {
-        file: 'transports/kafka/publish/lane.ts',
-        from: "return { kind: 'unknown', error }",
-        to: "return { kind: 'stored' }",
+        file: 'transports/kafka/publish/failure.ts',
+        from: ": { kind: 'unknown', error }",
+        to: ": { kind: 'duplicate' }",
       },
     ],
     under: { store: 'kafka', nemeses: ['broker-crash', 'reset'], seconds: 20 },
