@@ -144,12 +144,14 @@ describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 240_0
 
   test('says that a server does not answer, and examines the rest', async () => {
     await using project = openProject(postgresConfig('postgres://app@127.0.0.1:1/shop', 'mersal'))
-    const { code, find } = await examine(project)
+    const { code, find, findings } = await examine(project)
     expect(code).toBe(3)
     expect(find('postgres')).toMatchObject({
       level: 'fault',
       text: expect.stringContaining('ECONNREFUSED') as string,
+      remedy: expect.stringContaining('the same error: postgres tables') as string,
     })
+    expect(findings.filter(({ text }) => text.includes('ECONNREFUSED'))).toHaveLength(1)
     expect(find('node')).toMatchObject({ level: 'ok' })
   })
 })

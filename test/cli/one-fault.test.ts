@@ -15,7 +15,7 @@ test('one cause is one fault, which names what could not be examined', async () 
     {
       subject: 'postgres',
       text: 'reaching failed: wrong password',
-      remedy: expect.stringContaining("because of it: postgres tables in schema 'mersal'"),
+      remedy: expect.stringContaining("the same error: postgres tables in schema 'mersal'"),
     },
     { subject: "transport 'default'" },
     { subject: 'node' },

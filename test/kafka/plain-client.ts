@@ -7,6 +7,8 @@ const LATEST = -1n
 export interface PlainMessage {
   readonly partition: number
   readonly offset: number
+  /** In milliseconds since the Unix epoch; -1: it has none. */
+  readonly timestamp: number
   readonly key: string | undefined
   readonly headers: Readonly<Record<string, string>>
   /** Null: it takes away what had its key before. */
@@ -29,10 +31,11 @@ export interface PlainClient extends AsyncDisposable {
   removeAll(prefix: string): Promise<void>
 }
 
-function plain({ partition, offset, key, headers, value }: Message): PlainMessage {
+function plain({ partition, offset, timestamp, key, headers, value }: Message): PlainMessage {
   return {
     partition,
     offset: Number(offset),
+    timestamp: Number(timestamp),
     key: key?.toString(),
     headers: Object.fromEntries([...headers].map(([name, text]) => [String(name), String(text)])),
     body: value,

@@ -27,15 +27,15 @@ export async function attempt(
 }
 
 /**
- * One fault for each cause, under the shortest of its names. The remedy says what could not be
- * examined because of it. `several`: stores are told apart by what is before the first colon.
+ * One fault for each cause, under the shortest of its names. The remedy says what else has failed
+ * with the same error. `several`: stores are told apart by what is before the first colon.
  */
 export function oneFaultEach(found: readonly Failed[], several: boolean): readonly Finding[] {
-  const groups = new Map<string, Failed[]>()
+  const groups = new Map<Failed | string, Failed[]>()
   for (const one of found) {
     const place = several ? (one.subject.split(': ')[0] ?? '') : ''
     // What could be examined stays as it is.
-    const key = one.cause === undefined ? `${groups.size}` : `${place}\n${one.cause}`
+    const key = one.cause === undefined ? one : `${place}\n${one.cause}`
     groups.set(key, [...(groups.get(key) ?? []), one])
   }
   return [...groups.values()].flatMap(merged)
@@ -47,5 +47,5 @@ function merged(group: readonly Failed[]): readonly Finding[] {
   const { cause: _, ...finding } = first
   const others = [...new Set(rest.map(({ subject }) => subject))].join(', ')
   if (others === '') return [finding]
-  return [{ ...finding, remedy: `${remedy}; not examined because of it: ${others}` }]
+  return [{ ...finding, remedy: `${remedy}; the same error: ${others}` }]
 }

@@ -172,7 +172,7 @@ export function redisClient(settings: RedisSettings, describe: Describe): Broker
       }
       const began = systemClock.monotonic()
       const address = await masterOf(source.address, settings)
-      const spent = address === source.address ? 0 : systemClock.monotonic() - began
+      const spent = source.sentinels === undefined ? 0 : systemClock.monotonic() - began
       const ms = Math.max(1, Math.ceil(connectTimeoutMs - spent))
       const client = opened(address, settings)
       const secure = address.secure || source.tls !== undefined

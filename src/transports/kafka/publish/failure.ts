@@ -42,24 +42,30 @@ export type Failure =
   | Final
   | { readonly kind: 'elsewhere' | 'duplicate' | 'untimely' }
 
-interface About {
-  /** The request has left. */
-  readonly written: boolean
+/** A request that has left. */
+export interface Sent {
+  readonly messages: number
   /** Its records had no time. */
   readonly timeless: boolean
+}
+
+interface About {
+  /** Undefined: nothing was written. */
+  readonly sent: Sent | undefined
   readonly topic: string
   readonly describe: Describe
 }
 
 /** What it means that a batch was not confirmed. */
 export function failureOf(error: Error, about: About): Failure {
-  const { written, timeless, topic, describe } = about
+  const { sent, topic, describe } = about
   const found = codesIn(error)
   const has = (code: number): boolean => found.includes(code)
   const some = (these: ReadonlySet<number>): boolean => found.some((code) => these.has(code))
   const forbidden = has(codes.topicAuthorization) || has(codes.clusterAuthorization)
-  if ((!written && some(coordinatorCodes)) || some(movedCodes)) return { kind: 'elsewhere' }
-  if (!written)
+  if ((sent === undefined && some(coordinatorCodes)) || some(movedCodes))
+    return { kind: 'elsewhere' }
+  if (sent === undefined)
     return forbidden
       ? { kind: 'answer', answer: refused(`'${topic}': ${detailOf(error, describe)}`) }
       : { kind: 'away', error }
@@ -69,7 +75,7 @@ export function failureOf(error: Error, about: About): Failure {
   if (some(fencedCodes)) return { kind: 'fenced', error }
   if (some(awayCodes)) return { kind: 'moved', error }
   // No fault of a message: it can be sent again without a time.
-  if (has(codes.invalidTimestamp) && !timeless) return { kind: 'untimely' }
+  if (has(codes.invalidTimestamp) && !sent.timeless) return { kind: 'untimely' }
   // Not stored, for a reason that lasts: a rule of the broker, or a right that is missing.
   const text = `'${topic}': Kafka answers: ${detailOf(error, describe)}`
   if (some(recordCodes)) return { kind: 'condemned', why: refusedForGood(text) }

@@ -8,7 +8,14 @@ import type { Describe } from '../../shared/describe.ts'
 import type { TakeBack } from '../../shared/stop.ts'
 import type { KafkaLink } from '../connection/cluster.ts'
 import type { Place } from '../connection/records.ts'
-import { type Answer, type Condemned, failureOf, type Final, type Passing } from './failure.ts'
+import {
+  type Answer,
+  type Condemned,
+  failureOf,
+  type Final,
+  type Passing,
+  type Sent,
+} from './failure.ts'
 import { wireBytes, type WireHeaders } from './wire.ts'
 
 /** One record for one partition. Without a body it removes what had its key before. */
@@ -198,7 +205,7 @@ export class Lane {
   async #try(batch: readonly Waiting[], again: boolean): Promise<Try> {
     const { link } = this.#ports
     const { topic, partition } = this.#place
-    let written = false
+    let sent: Sent | undefined
     try {
       if (link.down !== undefined && !again) return { kind: 'away', error: link.down }
       const { connection: cluster } = await link.connection()
@@ -207,7 +214,7 @@ export class Lane {
       const connection = await cluster.to(await cluster.leader(topic, partition), 'publish')
       const producer = await this.#identity(cluster)
       const timeless = systemClock.monotonic() < this.#timelessUntil
-      written = true
+      sent = { messages: batch.length, timeless }
       await produceV11.api.async(
         connection,
         ALL,
@@ -229,7 +236,7 @@ export class Lane {
       producer.next += batch.length
       return { kind: 'stored' }
     } catch (error) {
-      return this.#failed(error as Error, written, batch.length)
+      return this.#failed(error as Error, sent)
     }
   }
 
@@ -240,17 +247,16 @@ export class Lane {
     return this.#producer
   }
 
-  #failed(error: Error, written: boolean, messages: number): Try {
+  #failed(error: Error, sent: Sent | undefined): Try {
     const { describe, link, clockIsOff } = this.#ports
     const { topic } = this.#place
-    const timeless = systemClock.monotonic() < this.#timelessUntil
-    const failure = failureOf(error, { written, timeless, topic, describe })
+    const failure = failureOf(error, { sent, topic, describe })
     switch (failure.kind) {
       case 'elsewhere':
         link.live?.connection.forget(topic)
         return { kind: 'moved', error }
       case 'duplicate':
-        if (this.#producer !== undefined) this.#producer.next += messages
+        if (this.#producer !== undefined) this.#producer.next += sent?.messages ?? 0
         return { kind: 'stored' }
       case 'untimely':
         this.#timelessUntil = systemClock.monotonic() + TIMELESS_MS
